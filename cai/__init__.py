@@ -1,0 +1,1 @@
+"""Text in, text out: records, constitution, formats, critiques, revisions, AI feedback, readers."""

@@ -1,0 +1,147 @@
+"""Sample pairs of replies and label them: AI feedback, and people's votes (sections 4.1 and 4.2).
+
+Two replies of the SL-CAI model to each red-team prompt are compared by a feedback model under
+principles of the constitution. Helpfulness comparisons are people's: in the embedded world its
+simulated people vote, elsewhere they come from a file of comparisons.
+"""
+
+import dataclasses
+import random
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from cai import formats
+from cai.constitution import load_constitution
+from cai.feedback import label_pairs, sample_pairs
+from cai.readers import read_prompts
+from cai.records import Comparison, InputError, Label, Prompt, record_id, write_jsonl
+from model.checkpoint import load_model, load_tokenizer
+from model.generate import Sampling
+from model.text import ChoiceScorer, Sampler
+from training.log import Log
+from training.options import Common, Flat, device_of, fused, require, start
+from training.stage import Stage
+from world.people import helpful_votes, votes
+from world.replies import write
+from world.requests import parse
+from world.requests import prompts as world_prompts
+
+WRITTEN = {"comply": 0.40, "wrong": 0.22, "reasoned": 0.12, "refused": 0.06, "evasive": 0.08,
+           "scolding": 0.06, "boilerplate": 0.06}
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of the comparison stage."""
+
+    model: Path
+    """Checkpoint folder of the SL-CAI model that replies."""
+    judge: Path
+    """Checkpoint folder of the feedback model (the paper: a pre-trained one)."""
+    constitution: Path = Path("constitutions/small.toml")
+    """Constitution whose feedback principles are drawn."""
+    red_team: Path | None = None
+    """File of red-team prompts; without it the embedded world's."""
+    red_team_pairs: int = 1600
+    """Pairs on red-team prompts, at most."""
+    helpful_pairs: int = 1600
+    """Pairs on helpful prompts; people label them, so only in the embedded world."""
+    written: float = 0.6
+    """Share of the helpful pairs whose replies other writers wrote, well and badly."""
+    principles: int = 4
+    """Principles a pair is judged under, drawn anew for each (the paper: 1)."""
+    both_orders: bool = True
+    """Ask with either reply as (A) and average."""
+    few_shot: bool = False
+    """Show the constitution's worked examples first; the world's model has read such examples."""
+    reasoning: bool = False
+    """Let the feedback model reason before it answers (chain of thought)."""
+    people: Literal["helpful", "all", "helpful_only"] = "helpful"
+    """Whom people judge: helpful pairs; red-team pairs too; or both, by help alone (RLHF)."""
+    noise: float = 0.05
+    """Share of people's votes that go against what they see."""
+    max_new: int = 48
+    """Longest reply, in tokens."""
+    temperature: float = 1.0
+    """Sampling temperature of the replies."""
+    rows: int = 256
+    """Sequences decoded at a time."""
+    common: Flat[Common] = field(default_factory=Common)
+
+    def __post_init__(self) -> None:
+        require(0 <= self.written <= 1, "written", self.written, "a share from 0 to 1")
+        require(self.principles >= 1, "principles", self.principles, "1 or more")
+        require(0 <= self.noise <= 0.5, "noise", self.noise, "0 to 0.5")
+        require(self.max_new >= 1, "max_new", self.max_new, "1 or more")
+
+
+def written_pairs(prompts: list[Prompt], seed: int) -> list[Comparison]:
+    """Pairs of replies of different kinds by the world's writers, one a prompt."""
+    pairs = []
+    for prompt in prompts:
+        pair = record_id("written", [prompt.id], seed, 0)
+        rng = random.Random(f"{seed}/{pair}")
+        kinds = list(WRITTEN)
+        first = rng.choices(kinds, WRITTEN.values())[0]
+        second = rng.choices(kinds, WRITTEN.values())[0]
+        request = parse(prompt.turns)
+        pairs.append(Comparison(pair, prompt.id, prompt.turns, prompt.kind, seed, 0,
+                                (write(first, request, rng), write(second, request, rng)), ()))
+    return pairs
+
+
+def asked_of_people(pairs: list[Comparison], options: Options) -> list[Comparison]:
+    """`pairs` with one vote of the simulated people each."""
+    ask = helpful_votes if options.people == "helpful_only" else votes
+    return [dataclasses.replace(pair, labels=(Label("people", ask(
+        pair.turns, *pair.responses, f"{options.common.seed}/{pair.id}", options.noise)),))
+        for pair in pairs]
+
+
+def main(options: Options) -> dict:
+    """Sample pairs of replies and label them by AI feedback and by people."""
+    stage = Stage("make_comparisons", __file__, options, options.common,
+                  {"model": options.model, "judge": options.judge,
+                   "constitution": options.constitution, "red_team": options.red_team})
+    if stage.done:
+        return stage.figures
+    seed = options.common.seed
+    constitution = load_constitution(options.constitution)
+    require(options.principles <= len(constitution.feedback), "principles", options.principles,
+            f"at most {len(constitution.feedback)}, the constitution's")
+    red_team = (read_prompts(options.red_team, options.red_team_pairs) if options.red_team
+                else world_prompts("cai", options.red_team_pairs, seed + 1000, "red_team"))
+    helpful = ([] if options.red_team
+               else world_prompts("cai", options.helpful_pairs, seed + 1000, "helpful"))
+    by_writers = round(len(helpful) * options.written)
+    device = device_of(options.common)
+    tokenizer = load_tokenizer(options.model)
+    model = fused(load_model(options.model, device=device), options.common)
+    judge = fused(load_model(options.judge, device=device), options.common)
+    judge_tokenizer = load_tokenizer(options.judge)
+    total = 2 * (len(red_team) + len(helpful) - by_writers)
+    with Log(stage.path, "make_comparisons", total, options.common.log, unit="text") as log:
+        sample = Sampler(model, tokenizer, Sampling(options.max_new, options.temperature),
+                         formats.STOP, options.rows, log.advanced)
+        harmlessness = sample_pairs(red_team, sample, seed=seed)
+        helpfulness = [*written_pairs(helpful[:by_writers], seed),
+                       *sample_pairs(helpful[by_writers:], sample, seed=seed)]
+        if options.people == "helpful":
+            reason = Sampler(judge, judge_tokenizer, Sampling(options.max_new), formats.STOP,
+                             options.rows)
+            labels = label_pairs(harmlessness, constitution, ChoiceScorer(judge, judge_tokenizer),
+                                 seed=seed, principles=options.principles,
+                                 both_orders=options.both_orders, examples=options.few_shot,
+                                 reason=reason if options.reasoning else None)
+            harmlessness = [dataclasses.replace(pair, labels=each)
+                            for pair, each in zip(harmlessness, labels, strict=True)]
+        else:
+            harmlessness = asked_of_people(harmlessness, options)
+    helpfulness = asked_of_people(helpfulness, options)
+    write_jsonl(stage.path / "comparisons.jsonl", [*harmlessness, *helpfulness])
+    return stage.finish({"harmlessness": len(harmlessness), "helpfulness": len(helpfulness)})
+
+
+if __name__ == "__main__":
+    start(main, Options, (InputError,))

@@ -1,0 +1,1 @@
+"""Tokens to tensors: transformer, cache, generation, scoring, heads, tokenizer, checkpoints."""

@@ -1,0 +1,35 @@
+"""Sequences of unequal length to batches with little padding."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def pad_right(rows: Sequence[Sequence[int]], width: int | None = None, fill: int = 0,
+              device: torch.device | str = "cpu") -> Tensor:
+    """`rows` as one (B, T) int64 tensor, `fill` after each row's end; T = `width` or the longest."""
+    T = max(len(row) for row in rows) if width is None else width
+    return torch.tensor([[*row, *[fill] * (T - len(row))] for row in rows], device=device)
+
+
+def batches_by_length(lengths: Sequence[int], batch_tokens: int,
+                      generator: torch.Generator | None = None) -> list[list[int]]:
+    """Indices of all sequences in batches of about equal length.
+
+    A batch holds at most `batch_tokens` tokens, padding counted (a longer sequence stands alone).
+    With a `generator`, sequences of one length are shuffled among themselves, and so are the
+    batches: every epoch differs and yet pads little.
+    """
+    order = torch.arange(len(lengths))
+    if generator is not None:
+        order = torch.randperm(len(lengths), generator=generator)
+    order = sorted(order.tolist(), key=lambda n: lengths[n])
+    batches: list[list[int]] = []
+    for n in order:
+        if not batches or lengths[n] * (len(batches[-1]) + 1) > batch_tokens:
+            batches.append([])
+        batches[-1].append(n)
+    if generator is not None:
+        batches = [batches[n] for n in torch.randperm(len(batches), generator=generator)]
+    return batches

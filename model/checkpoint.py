@@ -1,0 +1,197 @@
+"""Checkpoints in the Hugging Face layout: config.json, model.safetensors, tokenizer.model."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+
+from model.errors import CheckpointError
+from model.heads import ScalarModel
+from model.tokenizer import Tokenizer
+from model.transformer import ModelConfig, RopeScaling, Transformer, rotary_table
+
+ARCHITECTURES = {"llama": "LlamaForCausalLM", "mistral": "MistralForCausalLM",
+                 "qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM"}
+
+
+def read_config(folder: Path) -> ModelConfig:
+    """The shape of the model in `folder`. Raises CheckpointError, naming file and field."""
+    path = Path(folder) / "config.json"
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        family = raw.get("model_type")
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: found no such file, expected a checkpoint folder in the "
+                              "Hugging Face layout") from None
+    except (OSError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path}: found no JSON object ({error}), expected a config"
+                              ) from None
+    if family not in ARCHITECTURES:
+        raise CheckpointError(f"{path}: found model_type {family!r}, expected one of "
+                              f"{', '.join(ARCHITECTURES)}")
+    try:
+        heads, width = raw["num_attention_heads"], raw["hidden_size"]
+        rope = raw.get("rope_parameters") or {}
+        scaling = raw.get("rope_scaling") or rope
+        theta = raw.get("rope_theta", rope.get("rope_theta", 10_000.0))
+        return ModelConfig(
+            vocab_size=raw["vocab_size"], width=width, layers=raw["num_hidden_layers"],
+            heads=heads, kv_heads=raw.get("num_key_value_heads") or heads,
+            mlp=raw["intermediate_size"], head_dim=raw.get("head_dim") or width // heads,
+            context=raw["max_position_embeddings"], family=family,
+            norm_eps=raw.get("rms_norm_eps", 1e-6), rope_theta=theta,
+            rope_scaling=_read_scaling(path, scaling),
+            qkv_bias=family == "qwen2" or raw.get("attention_bias", False),
+            qk_norm=family == "qwen3", sliding_window=_window(raw),
+            tied=raw.get("tie_word_embeddings", False))
+    except KeyError as field:
+        raise CheckpointError(f"{path}: found no field {field}, expected it") from None
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: found a value that does not fit: {error}") from None
+
+
+def _window(raw: dict) -> int | None:
+    used = raw.get("use_sliding_window", raw["model_type"] == "mistral")
+    return raw.get("sliding_window") if used else None
+
+
+def _read_scaling(path: Path, raw: dict) -> RopeScaling | None:
+    kind = raw.get("rope_type", raw.get("type", "default"))
+    if kind == "default":
+        return None
+    if kind != "llama3":
+        raise CheckpointError(f"{path}: found rope_scaling of type {kind!r}, expected llama3")
+    return RopeScaling(raw["factor"], raw["low_freq_factor"], raw["high_freq_factor"],
+                       raw["original_max_position_embeddings"])
+
+
+def hugging_face_config(config: ModelConfig, tokenizer: Tokenizer) -> dict:
+    """`config` in the field names of the Hugging Face layout."""
+    raw = {
+        "architectures": [ARCHITECTURES[config.family]], "model_type": config.family,
+        "vocab_size": config.vocab_size, "hidden_size": config.width,
+        "num_hidden_layers": config.layers, "num_attention_heads": config.heads,
+        "num_key_value_heads": config.kv_heads, "intermediate_size": config.mlp,
+        "head_dim": config.head_dim, "max_position_embeddings": config.context,
+        "rms_norm_eps": config.norm_eps, "rope_theta": config.rope_theta,
+        "hidden_act": "silu", "tie_word_embeddings": config.tied,
+        "attention_bias": config.qkv_bias, "sliding_window": config.sliding_window,
+        "bos_token_id": tokenizer.begin, "eos_token_id": tokenizer.end,
+        "pad_token_id": tokenizer.pad, "torch_dtype": "float32",
+    }
+    if (scaling := config.rope_scaling) is not None:
+        raw["rope_scaling"] = {
+            "rope_type": "llama3", "factor": scaling.factor,
+            "low_freq_factor": scaling.low_freq_factor,
+            "high_freq_factor": scaling.high_freq_factor,
+            "original_max_position_embeddings": scaling.original_context}
+    return raw
+
+
+def load_model(folder: Path, dtype: torch.dtype = torch.float32,
+               device: torch.device | str = "cpu") -> Transformer:
+    """The language model in `folder`. Raises CheckpointError for a tensor that does not fit."""
+    config = read_config(folder)
+    with torch.device("meta"):
+        model = Transformer(config)
+    tensors = _read_tensors(Path(folder), device)
+    if config.tied:
+        tensors["lm_head.weight"] = tensors.get("model.embed_tokens.weight")
+    _assign(model, tensors, Path(folder), dtype)
+    model.table = rotary_table(config).to(device)
+    if config.tied:
+        model.lm_head.weight = model.model.embed_tokens.weight
+    return model
+
+
+def load_scalar_model(folder: Path, device: torch.device | str = "cpu") -> ScalarModel:
+    """The preference or value model in `folder`: a model with the two tensors of its head."""
+    model = ScalarModel(load_model(folder, device=device))
+    path = Path(folder) / "head.safetensors"
+    if not path.exists():
+        raise CheckpointError(f"{path}: found no such file, expected the head of a preference "
+                              "model")
+    try:
+        model.head.load_state_dict(load_file(path, device=str(device)))
+    except (SafetensorError, RuntimeError) as error:
+        raise CheckpointError(f"{path}: found no head of width {model.config.width} "
+                              f"({' '.join(str(error).split())})") from None
+    return model.to(device)
+
+
+def load_tokenizer(folder: Path) -> Tokenizer:
+    """The tokenizer in a checkpoint folder."""
+    return Tokenizer(Path(folder) / "tokenizer.model")
+
+
+def save_model(model: Transformer | ScalarModel, folder: Path, tokenizer: Tokenizer) -> None:
+    """Write `model` with its tokenizer into `folder`; what stood there under these names goes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    trunk = model.transformer if isinstance(model, ScalarModel) else model
+    tensors = {name: tensor.detach().cpu().contiguous()
+               for name, tensor in trunk.state_dict().items()
+               if not (trunk.config.tied and name == "lm_head.weight")}
+    _save(tensors, folder / "model.safetensors")
+    if isinstance(model, ScalarModel):
+        _save(model.head.state_dict(), folder / "head.safetensors")
+    raw = hugging_face_config(trunk.config, tokenizer)
+    raw["torch_dtype"] = str(trunk.lm_head.weight.dtype).removeprefix("torch.")
+    (folder / "config.json").write_text(json.dumps(raw, indent=1) + "\n", encoding="utf-8")
+    if tokenizer.path.resolve() != (folder / "tokenizer.model").resolve():
+        shutil.copyfile(tokenizer.path, folder / "tokenizer.model")
+
+
+def resized(config: ModelConfig, **changes: object) -> ModelConfig:
+    """`config` with other numbers."""
+    return dataclasses.replace(config, **changes)
+
+
+def _save(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    beside = path.with_suffix(".partial")
+    save_file(tensors, beside, metadata={"format": "pt"})
+    beside.replace(path)
+
+
+def _read_tensors(folder: Path, device: torch.device | str) -> dict[str, torch.Tensor]:
+    index = folder / "model.safetensors.index.json"
+    names = ["model.safetensors"]
+    if index.exists():
+        try:
+            named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"{index}: found no weight_map ({error!r}), expected the names "
+                                  "of the weight files") from None
+        names = sorted(set(named))
+    tensors: dict[str, torch.Tensor] = {}
+    for name in names:
+        path = folder / name
+        if not path.exists():
+            raise CheckpointError(f"{path}: found no such file, expected the weights")
+        try:
+            with safe_open(path, framework="pt", device=str(device)) as file:
+                tensors |= {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        except SafetensorError as error:
+            raise CheckpointError(f"{path}: found no readable weights ({error}), expected "
+                                  "safetensors") from None
+    return tensors
+
+
+def _assign(model: Transformer, tensors: dict[str, torch.Tensor], folder: Path,
+            dtype: torch.dtype) -> None:
+    wanted = dict(model.named_parameters(remove_duplicate=False))
+    tensors = {k: v for k, v in tensors.items() if not k.endswith("rotary_emb.inv_freq")}
+    for name in sorted(set(wanted) | set(tensors)):
+        found = tensors.get(name)
+        if name not in wanted:
+            raise CheckpointError(f"{folder}: found tensor {name}, expected none of that name")
+        if found is None:
+            raise CheckpointError(f"{folder}: found no tensor {name}, expected one of shape "
+                                  f"{list(wanted[name].shape)}")
+        if found.shape != wanted[name].shape:
+            raise CheckpointError(f"{folder}: found tensor {name} of shape {list(found.shape)}, "
+                                  f"expected {list(wanted[name].shape)}")
+    model.load_state_dict({k: v.to(dtype) for k, v in tensors.items()}, assign=True)

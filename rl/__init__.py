@@ -1,0 +1,1 @@
+"""Scores to gradients: preference loss, rewards, advantages, PPO. Tensors in, tensors out."""

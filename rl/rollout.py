@@ -1,0 +1,193 @@
+"""Rollouts: prompts with sampled replies as tensors, and what the models say of them.
+
+B rollouts, T tokens, R response tokens. A row is prompt then response without a gap, padded right:
+response token r of row b is tokens[b, start[b] + r]. A mask is True where a token counts, and
+masked positions of every (B, R) field hold zero.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor, nn
+
+from model.scoring import at_response, token_logprobs, token_logprobs_and_entropy
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """B replies as they were sampled. Nothing in it changes during an update.
+
+    ValueError at construction for a shape or dtype other than the one stated here.
+    """
+
+    tokens: Tensor
+    """(B, T) int64: prompt, response, padding."""
+    start: Tensor
+    """(B,) int64: prompt lengths, and so the place of the first response token."""
+    response_mask: Tensor
+    """(B, R) bool: a prefix of each row, the end token included."""
+    logprobs: Tensor
+    """(B, R) float32: the sampling policy's, recomputed by the forward pass that trains it."""
+    reference_logprobs: Tensor
+    """(B, R) float32: the reference's, at the same temperature."""
+    values: Tensor
+    """(B, R) float32: the value of the state from which response token r was drawn."""
+    scores: Tensor
+    """(B,) float32: the reward of the whole reply, as given."""
+    ended: Tensor
+    """(B,) bool: whether the reply ended by itself rather than at the length limit."""
+    kind: tuple[str, ...]
+    """B prompt kinds, such as red_team and helpful."""
+
+    def __post_init__(self) -> None:
+        rows, responses = self.response_mask.shape
+        expected = {
+            "tokens": ((rows, self.tokens.shape[-1]), torch.int64),
+            "start": ((rows,), torch.int64),
+            "response_mask": ((rows, responses), torch.bool),
+            "logprobs": ((rows, responses), torch.float32),
+            "reference_logprobs": ((rows, responses), torch.float32),
+            "values": ((rows, responses), torch.float32),
+            "scores": ((rows,), torch.float32),
+            "ended": ((rows,), torch.bool),
+        }
+        for name, (shape, dtype) in expected.items():
+            found = getattr(self, name)
+            if tuple(found.shape) != shape or found.dtype != dtype:
+                raise ValueError(
+                    f"{name}: found {tuple(found.shape)} {found.dtype}, expected {shape} {dtype}"
+                )
+        if len(self.kind) != rows:
+            raise ValueError(f"kind: found {len(self.kind)} entries, expected {rows}")
+
+
+def pack(
+    prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]], pad: int = 0
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(tokens (B, T), start (B,), response_mask (B, R)) of token lists, padded right with `pad`.
+
+    T is the longest prompt with its completion, R the longest completion. ValueError for an empty
+    prompt (nothing to draw the first token from), an empty completion, or unequal counts.
+    """
+    if len(prompts) != len(completions):
+        raise ValueError(f"{len(prompts)} prompts but {len(completions)} completions")
+    if not prompts or not all(prompts) or not all(completions):
+        raise ValueError("a rollout needs one prompt at least, and no empty prompt or completion")
+    pairs = zip(prompts, completions, strict=True)
+    rows = [[*prompt, *completion] for prompt, completion in pairs]
+    longest = max(map(len, rows))
+    tokens = torch.tensor([row + [pad] * (longest - len(row)) for row in rows])
+    counts = torch.tensor([len(completion) for completion in completions])
+    response_mask = torch.arange(int(counts.max())) < counts.unsqueeze(1)
+    return tokens, torch.tensor([len(prompt) for prompt in prompts]), response_mask
+
+
+def select(rollout: Rollout, rows: Tensor) -> Rollout:
+    """The rollouts at `rows` (N,) int64, in that order, at full width."""
+    chosen = {
+        field.name: getattr(rollout, field.name)[rows]
+        for field in fields(Rollout)
+        if field.name != "kind"
+    }
+    return Rollout(**chosen, kind=tuple(rollout.kind[row] for row in rows.tolist()))
+
+
+def length_groups(
+    start: Tensor, response_mask: Tensor, chunk_rows: int
+) -> list[tuple[Tensor, int, int]]:
+    """All rows in groups of `chunk_rows` of about equal length, the last one smaller.
+
+    Returns (rows (N,) int64, T, R) a group, T and R being all that these rows need: under a causal
+    mask, right padding can be cut off without changing anything.
+    """
+    counts = response_mask.sum(dim=1)
+    lengths = start + counts
+    return [
+        (rows, int(lengths[rows].max()), int(counts[rows].max()))
+        for rows in lengths.argsort(stable=True).split(chunk_rows)
+    ]
+
+
+def response_states(
+    trunk: nn.Module, tokens: Tensor, start: Tensor, width: int
+) -> tuple[Tensor, Tensor]:
+    """The trunk's outputs (B, R, ...) from which `width` = R response tokens are drawn, and these.
+
+    Cutting to the response before the vocabulary is applied spares the prompt's logits.
+    """
+    # Response token r stands one place after the state it is drawn from.
+    return at_response(trunk(tokens), start, width), at_response(tokens, start + 1, width)
+
+
+def logprobs_and_entropy(
+    policy: nn.Module, tokens: Tensor, start: Tensor, response_mask: Tensor, temperature: float
+) -> tuple[Tensor, Tensor]:
+    """Log-probability of each response token and entropy (nats) of its distribution, both (B, R).
+
+    Differentiable; zero where masked.
+    """
+    hidden, targets = response_states(policy, tokens, start, response_mask.shape[1])
+    logprobs, entropy = token_logprobs_and_entropy(policy, hidden, targets, temperature)
+    return logprobs.masked_fill(~response_mask, 0.0), entropy.masked_fill(~response_mask, 0.0)
+
+
+def state_values(
+    value_model: nn.Module, tokens: Tensor, start: Tensor, response_mask: Tensor
+) -> Tensor:
+    """Value (B, R) float32 of the state before each response token. Differentiable; zero masked."""
+    values = at_response(value_model(tokens), start, response_mask.shape[1])
+    return values.masked_fill(~response_mask, 0.0)
+
+
+def response_logprobs(
+    policy: nn.Module,
+    tokens: Tensor,
+    start: Tensor,
+    response_mask: Tensor,
+    temperature: float = 1.0,
+    chunk_rows: int = 64,
+) -> Tensor:
+    """Log-probabilities (B, R) of the response tokens, without gradient, chunk by chunk.
+
+    The same forward pass as in training, so that the first ratio of an update is 1; for the
+    policy and for the reference alike.
+    """
+
+    def score(tokens: Tensor, start: Tensor, response_mask: Tensor) -> Tensor:
+        hidden, targets = response_states(policy, tokens, start, response_mask.shape[1])
+        return token_logprobs(policy, hidden, targets, temperature)
+
+    return _by_length(score, tokens, start, response_mask, chunk_rows)
+
+
+def response_values(
+    value_model: nn.Module,
+    tokens: Tensor,
+    start: Tensor,
+    response_mask: Tensor,
+    chunk_rows: int = 64,
+) -> Tensor:
+    """Values (B, R) of the states before the response tokens, without gradient, by chunks."""
+
+    def score(tokens: Tensor, start: Tensor, response_mask: Tensor) -> Tensor:
+        return state_values(value_model, tokens, start, response_mask)
+
+    return _by_length(score, tokens, start, response_mask, chunk_rows)
+
+
+@torch.no_grad()
+def _by_length(
+    score: Callable[[Tensor, Tensor, Tensor], Tensor],
+    tokens: Tensor,
+    start: Tensor,
+    response_mask: Tensor,
+    chunk_rows: int,
+) -> Tensor:
+    """`score` of every row, in its own place (B, R) float32, zero where masked."""
+    result = torch.zeros(response_mask.shape, device=tokens.device)
+    for rows, length, width in length_groups(start, response_mask, chunk_rows):
+        mask = response_mask[rows, :width]
+        scored = score(tokens[rows, :length], start[rows], mask).float()
+        result[rows, :width] = scored.masked_fill(~mask, 0.0)
+    return result

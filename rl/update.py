@@ -1,0 +1,202 @@
+"""One PPO update: epochs of minibatches over a batch of rollouts.
+
+B rollouts, R response tokens. Policy and value model are stepped by their own optimizers, which
+the caller makes and schedules; randomness comes from the caller's generator.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from rl.advantage import gae, masked_mean, scale_only, whiten
+from rl.options import PPOOptions
+from rl.ppo_loss import (
+    clipped_value_loss,
+    entropy_bonus,
+    explained_variance,
+    policy_loss,
+    ratio_statistics,
+    value_loss,
+)
+from rl.reward import missing_end_scores, token_kl, token_rewards
+from rl.rollout import Rollout, length_groups, logprobs_and_entropy, select, state_values
+
+
+def penalised_rewards(
+    rollout: Rollout, coefficient: float, options: PPOOptions
+) -> tuple[Tensor, Tensor]:
+    """Token rewards (B, R) and each reply's KL to the reference (B,), in nats.
+
+    The score, after the missing-end rule, at the last token; less `coefficient` x KL at each.
+    """
+    mask = rollout.response_mask
+    scores = missing_end_scores(
+        rollout.scores, rollout.ended, options.missing_end, options.missing_end_value
+    )
+    kl = token_kl(rollout.logprobs, rollout.reference_logprobs, mask, options.kl_estimator)
+    rewards = token_rewards(scores, kl, mask, coefficient)
+    return scale_only(rewards, mask) if options.whiten_rewards else rewards, kl.sum(dim=1)
+
+
+def estimate(rollout: Rollout, rewards: Tensor, options: PPOOptions) -> tuple[Tensor, Tensor]:
+    """Advantages and returns (B, R); the advantages whitened over the whole batch as asked.
+
+    The returns come from the advantages before whitening, in the units of the rewards.
+    """
+    mask = rollout.response_mask
+    advantages, returns = gae(rewards, rollout.values, mask, options.gamma, options.lam)
+    if options.whiten_advantages == "shift":
+        advantages = whiten(advantages, mask)
+    elif options.whiten_advantages == "scale":
+        advantages = scale_only(advantages, mask)
+    return advantages, returns
+
+
+def ppo_update(
+    policy: nn.Module,
+    value_model: nn.Module,
+    policy_optimizer: Optimizer,
+    value_optimizer: Optimizer,
+    rollout: Rollout,
+    advantages: Tensor,
+    returns: Tensor,
+    options: PPOOptions,
+    generator: torch.Generator,
+) -> dict[str, float]:
+    """Step both models over the rollouts; the figures are means over the minibatches seen.
+
+    advantages, returns: (B, R) of `estimate`; generator: a CPU generator that shuffles the rows.
+    Figures: policy_loss, value_loss, entropy (nats a token), policy_grad_norm, value_grad_norm
+    (before clipping), those of `ratio_statistics`; and, once an update, first_ratio (largest
+    |ratio - 1| of the first minibatch: 0 but for rounding, or the log-probs are inconsistent),
+    explained_variance of the rollout's values, steps taken, and stopped (1 if stop_kl ended it).
+    ValueError for fewer rollouts than minibatches; RuntimeError for a gradient that is not finite,
+    before the step is taken.
+    """
+    if len(rollout.kind) < options.minibatches:
+        raise ValueError(
+            f"{options.minibatches} minibatches need as many rollouts, found {len(rollout.kind)}"
+        )
+    optimizers = (policy_optimizer, value_optimizer)
+    seen: list[dict[str, Tensor]] = []
+    steps, stopped = 0, False
+    for _ in range(options.epochs):
+        epoch_start = len(seen)
+        for rows in shuffled_minibatches(len(rollout.kind), options.minibatches, generator):
+            for optimizer in optimizers:
+                optimizer.zero_grad(set_to_none=True)
+            figures = _accumulate(policy, value_model, rollout, advantages, returns, rows, options)
+            seen.append(figures)
+            if options.stop_check == "minibatch" and _too_far([figures], options):
+                stopped = True
+                break
+            figures["policy_grad_norm"] = _clip_gradients(policy_optimizer, options.max_grad_norm)
+            figures["value_grad_norm"] = _clip_gradients(value_optimizer, options.max_grad_norm)
+            for optimizer in optimizers:
+                optimizer.step()
+            steps += 1
+        if stopped or (options.stop_check == "epoch" and _too_far(seen[epoch_start:], options)):
+            stopped = True
+            break
+    for optimizer in optimizers:
+        optimizer.zero_grad(set_to_none=True)
+    explained = explained_variance(rollout.values, returns, rollout.response_mask)
+    return _means(seen) | {
+        "first_ratio": float(seen[0]["ratio_deviation"]),
+        "explained_variance": float(explained),
+        "steps": float(steps),
+        "stopped": float(stopped),
+    }
+
+
+def shuffled_minibatches(
+    rows: int, minibatches: int, generator: torch.Generator
+) -> Iterator[Tensor]:
+    """Every row index once, in random order, in parts whose sizes differ by one at most."""
+    yield from torch.randperm(rows, generator=generator).tensor_split(minibatches)
+
+
+def _accumulate(
+    policy: nn.Module,
+    value_model: nn.Module,
+    rollout: Rollout,
+    advantages: Tensor,
+    returns: Tensor,
+    rows: Tensor,
+    options: PPOOptions,
+) -> dict[str, Tensor]:
+    """Gradients of one minibatch's mean losses, summed over chunks, and its figures."""
+    rows = rows.to(rollout.tokens.device)
+    part, advantages, returns = select(rollout, rows), advantages[rows], returns[rows]
+    tokens = part.response_mask.sum()
+    total: dict[str, Tensor] = {}
+    groups = length_groups(part.start, part.response_mask, options.chunk_rows)
+    for group, length, width in groups:
+        chunk = select(part, group)
+        mask = chunk.response_mask[:, :width]
+        context = chunk.tokens[:, :length], chunk.start, mask
+        old_logprobs, old_values = chunk.logprobs[:, :width], chunk.values[:, :width]
+        # Means over a chunk's tokens, weighted by their number, add up to the minibatch's mean.
+        weight = mask.sum() / tokens
+
+        logprobs, entropy = logprobs_and_entropy(policy, *context, options.temperature)
+        surrogate = policy_loss(
+            logprobs, old_logprobs, advantages[group, :width], mask, options.clip
+        )
+        bonus = entropy_bonus(entropy, mask, options.entropy_coefficient)
+        (weight * (surrogate - bonus)).backward()
+
+        values = state_values(value_model, *context)
+        targets = returns[group, :width]
+        if options.value_clip > 0:
+            errors = clipped_value_loss(values, old_values, targets, mask, options.value_clip)
+        else:
+            errors = value_loss(values, targets, mask)
+        (weight * errors).backward()
+
+        figures = ratio_statistics(logprobs, old_logprobs, mask, options.clip) | {
+            "policy_loss": surrogate.detach(),
+            "value_loss": errors.detach(),
+            "entropy": masked_mean(entropy.detach(), mask),
+        }
+        total = _add(total, figures, weight)
+    return total
+
+
+def _add(
+    total: dict[str, Tensor], figures: dict[str, Tensor], weight: Tensor
+) -> dict[str, Tensor]:
+    """Running weighted sums of a minibatch's figures; a maximum stays a maximum."""
+    if not total:
+        total = {name: torch.zeros_like(figure) for name, figure in figures.items()}
+    return {
+        name: torch.maximum(total[name], figure)
+        if name in ("ratio_max", "ratio_deviation")
+        else total[name] + weight * figure
+        for name, figure in figures.items()
+    }
+
+
+def _too_far(figures: list[dict[str, Tensor]], options: PPOOptions) -> bool:
+    """Whether the mean old-to-new KL of these minibatches is above stop_kl."""
+    if options.stop_kl is None:
+        return False
+    return sum(float(one["kl_k3"]) for one in figures) / len(figures) > options.stop_kl
+
+
+def _clip_gradients(optimizer: Optimizer, max_norm: float) -> Tensor:
+    """Scale the gradients of what the optimizer steps to norm `max_norm` at most; their norm."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    limit = max_norm if max_norm > 0 else float("inf")
+    return nn.utils.clip_grad_norm_(parameters, limit, error_if_nonfinite=True)
+
+
+def _means(seen: list[dict[str, Tensor]]) -> dict[str, float]:
+    """Mean of each figure over the minibatches that have it."""
+    values: dict[str, list[float]] = {}
+    for figures in seen:
+        for name, figure in figures.items():
+            values.setdefault(name, []).append(float(figure))
+    return {name: sum(each) / len(each) for name, each in values.items()}

@@ -1,0 +1,99 @@
+"""The whole of Constitutional AI: every stage in order, each one's output the next one's input."""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import evaluate
+import make_comparisons
+import make_revisions
+import train_base
+import train_pm
+import train_ppo
+import train_sl
+from cai.records import InputError
+from training.options import Common, Flat, require, start
+from training.stage import write_json
+
+STAGES = ("train_base", "make_revisions", "train_sl", "make_comparisons", "train_pm", "train_ppo",
+          "evaluate")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of a whole run in the embedded world."""
+
+    baselines: bool = False
+    """Also train RLHF on helpfulness alone, and RL-CAI on shuffled labels."""
+    constitution: Path = Path("constitutions/small.toml")
+    """Constitution of every stage."""
+    scale: float = 1.0
+    """Size of every stage, as a share of its default; the tests run a small one."""
+    common: Flat[Common] = field(default_factory=Common)
+
+    def __post_init__(self) -> None:
+        require(0 < self.scale <= 1, "scale", self.scale, "a share above 0, at most 1")
+
+
+def scaled(stage: type, share: float, **given: object) -> object:
+    """A stage's options as `given`, with its counts of prompts, pairs and steps cut to `share`."""
+    options = stage(**given)
+    sizes = {name: max(8, round(getattr(options, name) * share)) for name in (
+        "tokens", "red_team_prompts", "helpful_prompts", "red_team_pairs", "helpful_pairs",
+        "steps", "rollouts", "requests", "chains", "pairs") if hasattr(options, name)}
+    if stage is make_revisions.Options:
+        del sizes["steps"]
+    return dataclasses.replace(options, **sizes)
+
+
+def main(options: Options) -> dict:
+    """Run every stage of Constitutional AI and measure what it did."""
+    run = options.common.runs / options.common.name
+    base, sl, judged = run / "train_base/model", run / "train_sl/model", {}
+
+    def stage(script, common: Common, **given: object) -> dict:  # noqa: ANN001 - a module
+        if "constitution" in {each.name for each in dataclasses.fields(script.Options)}:
+            given["constitution"] = options.constitution
+        return script.main(scaled(script.Options, options.scale, common=common, **given))
+
+    def feedback_and_rl(common: Common, people: str, shuffle: bool = False) -> Path:
+        at = common.runs / common.name
+        stage(make_comparisons, common, model=sl, judge=base, people=people)
+        stage(train_pm, common, model=base, shuffle_labels=shuffle,
+              comparisons=at / "make_comparisons/comparisons.jsonl")
+        stage(train_ppo, common, model=sl, preference_model=at / "train_pm/model",
+              held_out=at / "train_pm/held_out")
+        return at / "train_ppo/model"
+
+    stage(train_base, options.common)
+    stage(make_revisions, options.common, model=base)
+    stage(train_sl, options.common, model=base,
+          revisions=run / "make_revisions/revisions.jsonl")
+    judged["rl_cai"] = feedback_and_rl(options.common, "helpful")
+    if options.baselines:
+        for name, people in (("rlhf_helpful", "helpful_only"), ("shuffled", "helpful")):
+            beside = dataclasses.replace(options.common, name=f"{options.common.name}-{name}")
+            judged[name] = feedback_and_rl(beside, people, shuffle=name == "shuffled")
+    report = stage(evaluate, options.common, base=base, sl_cai=sl, **judged,
+                   preference_model=run / "train_pm/model",
+                   ppo_metrics=run / "train_ppo/metrics.jsonl")
+    return write_report(run, report)
+
+
+def write_report(run: Path, report: dict) -> dict:
+    """The evaluation's figures with the time and memory of every stage, in runs/NAME/report.json.
+    """
+    timing = {name: json.loads((run / name / "timing.json").read_text(encoding="utf-8"))
+              for name in STAGES}
+    seconds = {name: each["seconds"] for name, each in timing.items()}
+    report = {**report, "seconds": {**seconds, "total": round(sum(seconds.values()), 1)},
+              "peak_memory_mb": max(each["peak_memory_mb"] for each in timing.values())}
+    write_json(run / "report.json", report)
+    print(f"{report['seconds']['total']:.0f} seconds; report: {run / 'report.json'}; "
+          f"figures: {run / 'evaluate'}")
+    return report
+
+
+if __name__ == "__main__":
+    start(main, Options, (InputError,))

@@ -1,0 +1,288 @@
+"""Sampling: the same numbers as the full forward, whatever the batch; the right frequencies."""
+
+import math
+from collections import Counter
+
+import pytest
+import torch
+from torch import nn
+
+from model.generate import Completion, Sampling, filtered, generate, sample_token
+from model.noise import uniforms
+from model.scoring import score_continuations
+from model.text import cut_at
+from model.transformer import ModelConfig, Transformer
+
+NO_END = (-1,)
+CHI_SQUARE_7 = 24.32  # 99.9th percentile at 7 degrees of freedom
+PROMPTS = [[5], [7, 8, 9], [1, 2, 3, 4, 5, 6, 7, 8, 9], [30, 31], [11] * 12, [3, 17], [8, 9, 7, 5]]
+
+
+class Successor:
+    """A model that is sure that each token is followed by the next number, and checks its place.
+
+    Its hidden state is the token itself; a prompt [a, ..., p] must be continued at slots that
+    follow the prompt, which holds because prompts here count up from 0.
+    """
+
+    def __init__(self, vocabulary: int = 50):
+        self.config = ModelConfig(vocab_size=vocabulary, width=1, layers=1, heads=1, kv_heads=1,
+                                  mlp=1, head_dim=2, context=40)
+        self.lm_head, self.table = nn.Linear(1, vocabulary), torch.zeros(1)
+        self.prefilled: list[int] = []
+        self.misplaced = 0
+
+    def prefill(self, tokens, cache, rows):
+        self.prefilled.append(len(rows))
+        return tokens[..., None]
+
+    def decode_one(self, tokens, slots, cache, length):
+        self.misplaced += int(((tokens != slots) & (tokens < 40)).sum())
+        assert int(slots.max()) < self.config.context
+        return tokens[..., None]
+
+    def logits(self, hidden):
+        return -100.0 * (torch.arange(self.config.vocab_size) - hidden - 1.0).abs()
+
+
+def noise(count: int, steps: int, seed: int = 0) -> torch.Tensor:
+    return uniforms([f"{seed}/{n}/0" for n in range(count)], steps)
+
+
+def sample(model: Transformer, sampling: Sampling, rows: int = 3, **options) -> list[Completion]:
+    return generate(model, PROMPTS, sampling, noise(len(PROMPTS), sampling.max_new),
+                    options.pop("end_tokens", NO_END), rows=rows, **options)
+
+
+@pytest.mark.parametrize("max_new", [1, 2, 4, 6, 9])
+@pytest.mark.parametrize("stride", [1, 4, 16])
+def test_each_prompt_is_continued_from_its_own_end(max_new: int, stride: int) -> None:
+    model, finished = Successor(), []
+    prompts = [list(range(n)) for n in (1, 9, 4, 2, 7, 7, 3, 12, 1)]
+    replies = generate(model, prompts, Sampling(max_new), noise(9, max_new), NO_END, rows=4,
+                       stride=stride, advanced=finished.append)
+    for prompt, reply in zip(prompts, replies, strict=True):
+        first = prompt[-1] + 1
+        assert reply.tokens == list(range(first, first + max_new))
+        assert reply.logprobs == pytest.approx([0.0] * max_new, abs=1e-6)
+        assert not reply.ended
+    assert sum(finished) == 9 and sum(model.prefilled) == 9 and max(model.prefilled) <= 4
+
+
+def test_tokens_stand_where_the_prompt_ends() -> None:
+    model = Successor()
+    generate(model, [list(range(n)) for n in (3, 6)], Sampling(5), noise(2, 5), NO_END, stride=1)
+    assert model.misplaced == 0
+
+
+@pytest.mark.parametrize("stride", [1, 3, 4, 16])
+def test_ends_with_the_end_token_and_keeps_it(stride: int) -> None:
+    prompts = [list(range(n)) for n in (8, 3, 10, 2, 12)]
+    replies = generate(Successor(), prompts, Sampling(6), noise(5, 6), (9, 15), rows=2,
+                       stride=stride)
+    assert [r.tokens for r in replies] == [[8, 9], [3, 4, 5, 6, 7, 8], [10, 11, 12, 13, 14, 15],
+                                           [2, 3, 4, 5, 6, 7], [12, 13, 14, 15]]
+    assert [r.ended for r in replies] == [True, False, True, False, True]
+    assert all(len(r.logprobs) == len(r.tokens) for r in replies)
+
+
+@pytest.mark.parametrize("stride", [1, 3, 4, 16])
+def test_a_cut_ends_a_reply_where_it_says(stride: int) -> None:
+    """A stop string of two tokens, 7 8: what is kept ends before it."""
+
+    def cut(tokens: list[int]) -> int | None:
+        pairs = list(zip(tokens, tokens[1:], strict=False))
+        return pairs.index((7, 8)) if (7, 8) in pairs else None
+
+    prompts = [list(range(n)) for n in (7, 5, 8, 1)]
+    replies = generate(Successor(), prompts, Sampling(5), noise(4, 5), (6,), cut, rows=3,
+                       stride=stride)
+    assert [r.tokens for r in replies] == [[], [5, 6], [8, 9, 10, 11, 12], [1, 2, 3, 4, 5]]
+    assert [r.ended for r in replies] == [True, True, False, False]
+    replies = generate(Successor(), prompts[1:2], Sampling(5), noise(1, 5), NO_END, cut,
+                       stride=stride)
+    assert (replies[0].tokens, len(replies[0].logprobs), replies[0].ended) == ([5, 6], 2, True)
+
+
+class Characters:
+    """A tokenizer of single characters."""
+
+    def decode_more(self, ids: list[int]) -> str:
+        return "".join(map(chr, ids))
+
+
+@pytest.mark.parametrize(("text", "kept"), [
+    ("yes\n\nHuman: and", "yes"), ("yes\n\nHuman:", "yes"), ("\n\nHuman:", ""),
+    ("yes\n\nHuman", None), ("a\n\nUser:\n\nHuman:", "a"), ("", None)])
+def test_a_stop_string_of_many_tokens_leaves_nothing_of_itself(text: str, kept: str | None) -> None:
+    length = cut_at(("\n\nHuman:", "\n\nUser:"), Characters())([ord(c) for c in text])
+    assert (None if length is None else text[:length]) == kept
+
+
+def test_a_prompt_may_fill_the_context_to_the_last_token(tiny) -> None:
+    model = tiny(context=40)
+    generator = torch.Generator().manual_seed(3)
+    prompts = [torch.randint(40, (n,), generator=generator).tolist() for n in (33, 2, 34, 30)]
+    replies = generate(model, prompts, Sampling(6), noise(4, 6), NO_END, rows=3, stride=4)
+    rescored = score_continuations(model, prompts, [r.tokens for r in replies])
+    for reply, logprobs in zip(replies, rescored, strict=True):
+        torch.testing.assert_close(torch.tensor(reply.logprobs), logprobs, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("sampling", [
+    Sampling(8), Sampling(8, temperature=0.6), Sampling(7, temperature=0), Sampling(1)], ids=str)
+def test_cached_equals_full_forward(any_family: Transformer, sampling: Sampling) -> None:
+    for prompt, reply in zip(PROMPTS, sample(any_family, sampling), strict=True):
+        assert len(reply.tokens) == sampling.max_new
+        tokens = torch.tensor([[*prompt, *reply.tokens]])
+        with torch.no_grad():
+            states = any_family(tokens)[0, len(prompt) - 1: -1]
+            logits = any_family.logits(states) / (sampling.temperature or 1)
+        drawn = torch.tensor(reply.tokens)
+        full = logits.log_softmax(-1).gather(-1, drawn[:, None])[:, 0]
+        torch.testing.assert_close(torch.tensor(reply.logprobs), full, rtol=0, atol=2e-5)
+        if sampling.temperature == 0:
+            assert reply.tokens == logits.argmax(-1).tolist()
+
+
+def test_sampled_equals_rescored(tiny) -> None:
+    model = tiny()
+    replies = sample(model, Sampling(9, temperature=0.7), end_tokens=(4, 5, 6, 7))
+    assert {reply.ended for reply in replies} == {True, False}
+    rescored = score_continuations(model, PROMPTS, [r.tokens for r in replies], temperature=0.7)
+    for reply, logprobs in zip(replies, rescored, strict=True):
+        torch.testing.assert_close(torch.tensor(reply.logprobs), logprobs, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("sampling", [Sampling(9), Sampling(9, 1.3, top_k=12, top_p=0.9)], ids=str)
+def test_a_reply_is_the_same_alone_and_in_any_batch(any_family, sampling: Sampling) -> None:
+    """Alone, in any order, with few slots that are refilled, read at any stride, ends or not."""
+    keyed = noise(len(PROMPTS), 9)
+    ends = (4, 5)
+    alone = [generate(any_family, [prompt], sampling, keyed[n: n + 1], ends)[0]
+             for n, prompt in enumerate(PROMPTS)]
+    assert {reply.ended for reply in alone} == {True, False}
+    backwards = range(len(PROMPTS) - 1, -1, -1)
+    for rows, stride, order in ((128, 4, range(7)), (2, 1, range(7)), (3, 4, backwards),
+                                (1, 16, range(7)), (5, 3, backwards)):
+        batch = generate(any_family, [PROMPTS[n] for n in order], sampling, keyed[list(order)],
+                         ends, rows=rows, stride=stride)
+        for n, reply in zip(order, batch, strict=True):
+            assert (reply.tokens, reply.ended) == (alone[n].tokens, alone[n].ended)
+            assert reply.logprobs == pytest.approx(alone[n].logprobs, abs=2e-5)
+
+
+def test_a_longer_limit_only_adds(tiny) -> None:
+    short = generate(tiny(), PROMPTS, Sampling(4), noise(7, 4), NO_END)
+    long = generate(tiny(), PROMPTS, Sampling(11), noise(7, 11), NO_END)
+    assert [r.tokens for r in short] == [r.tokens[:4] for r in long]
+
+
+def chi_square(tokens: list[int], probabilities: torch.Tensor) -> float:
+    """Pearson's statistic of drawn tokens against the distribution that they claim."""
+    counts, N = Counter(tokens), len(tokens)
+    return sum((counts[v] - N * p) ** 2 / (N * p) for v, p in enumerate(probabilities.tolist()))
+
+
+def test_sampling_frequencies_are_those_of_the_softmax(tiny) -> None:
+    """Of the first token, and of the second where the first was the likeliest."""
+    model = tiny(vocab_size=8)
+    with torch.no_grad():
+        model.lm_head.weight.mul_(0.5)
+    replies = generate(model, [[1, 2, 3]] * 4000, Sampling(2, temperature=0.8), noise(4000, 2),
+                       NO_END)
+
+    def expected(prompt: list[int]) -> torch.Tensor:
+        with torch.no_grad():
+            return (model.logits(model(torch.tensor([prompt]))[0, -1]) / 0.8).softmax(-1)
+
+    first = expected([1, 2, 3])
+    assert first.min() * 4000 > 5
+    assert chi_square([r.tokens[0] for r in replies], first) < CHI_SQUARE_7
+    likeliest = int(first.argmax())
+    second = expected([1, 2, 3, likeliest])
+    followers = [r.tokens[1] for r in replies if r.tokens[0] == likeliest]
+    assert len(followers) > 500 and second.min() * len(followers) > 5
+    assert chi_square(followers, second) < CHI_SQUARE_7
+    assert chi_square([r.tokens[0] for r in replies], second) > 2 * CHI_SQUARE_7
+
+
+def test_a_token_is_drawn_by_the_inverse_distribution_function() -> None:
+    logits = torch.tensor([0.2, 0.5, 0.3]).log().expand(6, 3)
+    at = torch.tensor([0.0, 0.199, 0.201, 0.699, 0.701, 1 - 2.0**-53], dtype=torch.float64)
+    token, logprob = sample_token(logits, at, Sampling(1))
+    assert token.tolist() == [0, 0, 1, 1, 2, 2]
+    torch.testing.assert_close(logprob.exp(), torch.tensor([0.2, 0.2, 0.5, 0.5, 0.3, 0.3]))
+
+
+def test_filters_keep_the_likeliest_and_their_proportions() -> None:
+    probabilities = torch.tensor([[0.1, 0.4, 0.05, 0.3, 0.15]])
+    for sampling, kept in (
+        (Sampling(1, top_k=1), {1}), (Sampling(1, top_k=3), {1, 3, 4}),
+        (Sampling(1, top_k=9), None), (Sampling(1, top_p=0.39), {1}),
+        (Sampling(1, top_p=0.41), {1, 3}),
+        (Sampling(1, top_p=0.75), {1, 3, 4}), (Sampling(1, top_p=1.0), None),
+        # Of the two that top-k keeps, the first holds 4/7: more than half.
+        (Sampling(1, top_k=2, top_p=0.5), {1}),
+    ):
+        kept = set(range(5)) if kept is None else kept
+        after = filtered(probabilities.log(), sampling).softmax(-1)[0]
+        assert {v for v in range(5) if after[v] > 0} == kept
+        total = sum(probabilities[0, v].item() for v in kept)
+        for v in kept:
+            assert after[v].item() == pytest.approx(probabilities[0, v].item() / total)
+
+
+def test_filtered_tokens_are_never_drawn_and_logprobs_are_those_of_the_rest() -> None:
+    logits = torch.tensor([0.1, 0.4, 0.05, 0.3, 0.15]).log()
+    at = torch.cat((uniforms(["noise"], 500)[0], torch.tensor([0.0, 1 - 2.0**-53])))
+    token, logprob = sample_token(logits.expand(len(at), 5), at, Sampling(1, top_k=2))
+    assert set(token.tolist()) == {1, 3}
+    share = torch.where(token == 1, 4 / 7, 3 / 7)
+    torch.testing.assert_close(logprob, share.log())
+
+
+def test_greedy_is_argmax_whatever_the_noise() -> None:
+    logits = torch.tensor([[0.0, 3.0, 1.0], [2.0, -1.0, 1.5]])
+    for value in (0.0, 0.5, 0.999):
+        token, logprob = sample_token(logits, torch.full((2,), value, dtype=torch.float64),
+                                      Sampling(1, temperature=0))
+        assert token.tolist() == [1, 0]
+        torch.testing.assert_close(logprob, logits.log_softmax(-1)[[0, 1], [1, 0]])
+
+
+def test_noise_is_a_function_of_key_and_step() -> None:
+    keys = ["0/a/0", "0/a/1", "1/a/0", "0/b/0"]
+    short, long = uniforms(keys, 3), uniforms(keys, 300)
+    assert short.dtype == torch.float64 and torch.equal(short, long[:, :3])
+    assert torch.equal(uniforms(keys[2:3], 300), long[2:3])
+    assert len(set(long.flatten().tolist())) == 1200
+    assert long.min() >= 0 and long.max() < 1
+
+
+def test_noise_is_uniform() -> None:
+    drawn = uniforms([str(n) for n in range(100)], 100).flatten()
+    counts = torch.histc(drawn, 8, 0, 1)
+    assert ((counts - 1250) ** 2 / 1250).sum().item() < CHI_SQUARE_7
+    assert abs(drawn.mean().item() - 0.5) < 4 * math.sqrt(1 / 12 / 10_000)
+    rows = drawn.view(100, 100)
+    along = torch.corrcoef(torch.stack((rows[:, :-1].flatten(), rows[:, 1:].flatten())))[0, 1]
+    assert abs(along.item()) < 0.04
+
+
+def test_nothing_to_continue(tiny) -> None:
+    assert generate(tiny(), [], Sampling(3), torch.empty(0, 3), NO_END) == []
+
+
+@pytest.mark.parametrize("prompt", [[], [1] * 62])
+def test_a_prompt_that_does_not_fit_is_refused(tiny, prompt: list[int]) -> None:
+    with pytest.raises(ValueError, match=f"prompt 1: {len(prompt)} tokens.* 1 to 61 here"):
+        generate(tiny(), [[1], prompt], Sampling(3), noise(2, 3), NO_END)
+
+
+@pytest.mark.parametrize("options", [
+    {"max_new": 0}, {"max_new": 1, "temperature": -0.1}, {"max_new": 1, "top_k": 0},
+    {"max_new": 1, "top_p": 0.0}, {"max_new": 1, "top_p": 1.1}], ids=str)
+def test_impossible_sampling_is_refused(options: dict) -> None:
+    with pytest.raises(ValueError, match=[*options][-1]):
+        Sampling(**options)

@@ -1,0 +1,138 @@
+"""The scorer against cross-entropy, and its two ways to one number."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from model import scoring
+from model.batches import batches_by_length, pad_right
+from model.heads import ScalarModel
+from model.scoring import (
+    at_response,
+    score_choices,
+    score_continuations,
+    token_logprobs,
+    token_logprobs_and_entropy,
+)
+
+PAIRS = [([5], [6, 7, 8]), ([7, 8, 9, 1], [2]), ([1, 2, 3, 4, 5, 6], [39, 0]), ([30, 31], [4] * 9),
+         ([11] * 12, [12, 13]), ([3, 17], [5, 5, 5, 5])]
+PROMPTS, CONTINUATIONS = [p for p, _ in PAIRS], [c for _, c in PAIRS]
+
+
+def cross_entropies(model, prompt: list[int], continuation: list[int]) -> torch.Tensor:
+    """Minus the loss of each continuation token, its sequence alone in the batch."""
+    tokens = torch.tensor([[*prompt, *continuation]])
+    with torch.no_grad():
+        logits = model.logits(model(tokens[:, :-1]))[0]
+    losses = F.cross_entropy(logits, tokens[0, 1:], reduction="none")
+    return -losses[len(prompt) - 1:]
+
+
+def test_scores_are_cross_entropies(any_family) -> None:
+    for batch_tokens in (16_384, 1):
+        scores = score_continuations(any_family, PROMPTS, CONTINUATIONS, batch_tokens=batch_tokens)
+        for (prompt, continuation), found in zip(PAIRS, scores, strict=True):
+            assert found.dtype == torch.float32
+            torch.testing.assert_close(found, cross_entropies(any_family, prompt, continuation),
+                                       rtol=0, atol=2e-5)
+
+
+def test_temperature_divides_the_logits(tiny) -> None:
+    model, halved = tiny(tied=False), tiny(tied=False)
+    with torch.no_grad():
+        halved.lm_head.weight.div_(2)
+    hot = score_continuations(model, PROMPTS, CONTINUATIONS, temperature=2.0)
+    cold = score_continuations(halved, PROMPTS, CONTINUATIONS)
+    for one, other in zip(hot, cold, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=2e-5)
+
+
+def test_grouping_by_length_changes_nothing(tiny) -> None:
+    model, forwards = tiny(), []
+    model.register_forward_hook(lambda module, inputs, output: forwards.append(len(inputs[0])))
+    together = score_continuations(model, PROMPTS, CONTINUATIONS)
+    assert forwards == [6]
+    apart = score_continuations(model, PROMPTS, CONTINUATIONS, batch_tokens=12)
+    assert len(forwards) > 3 and sum(forwards) == 12
+    for one, other in zip(together, apart, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("choices", [
+    [[4], [9], [4]], [[5, 4], [5, 9]], [[5, 6, 4], [5, 6, 9], [5, 6, 0]],
+    [[4], [9, 2, 3]], [[5, 4, 1], [5, 9, 1]], [[5], [5, 9]], [[5, 6], [5, 6]]], ids=str)
+def test_choices_equal_summed_continuations(tiny, choices: list[list[int]]) -> None:
+    model = tiny()
+    for batch_tokens in (16_384, 8):
+        scores = score_choices(model, PROMPTS, choices, batch_tokens=batch_tokens)
+        assert scores.shape == (len(PROMPTS), len(choices))
+        for prompt, row in zip(PROMPTS, scores, strict=True):
+            wanted = [cross_entropies(model, prompt, choice).sum() for choice in choices]
+            torch.testing.assert_close(row, torch.stack(wanted), rtol=0, atol=5e-5)
+
+
+def test_choices_of_every_word_sum_to_one(tiny) -> None:
+    scores = score_choices(tiny(), PROMPTS, [[v] for v in range(40)])
+    torch.testing.assert_close(scores.exp().sum(-1), torch.ones(len(PROMPTS)))
+
+
+def test_at_response_by_hand() -> None:
+    """Row 0 answers at 2 and 3, so from the states 1 and 2; row 1 runs over the end."""
+    x = torch.tensor([[10, 11, 12, 13], [20, 21, 22, 23]])
+    assert at_response(x, torch.tensor([2, 3]), 3).tolist() == [[11, 12, 13], [22, 23, 23]]
+    wide = torch.stack((x, -x), dim=-1)
+    assert at_response(wide, torch.tensor([1, 4]), 1).tolist() == [[[10, -10]], [[23, -23]]]
+
+
+def test_entropy_of_known_distributions(tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny(vocab_size=4, width=4, tied=False)
+    with torch.no_grad():
+        model.lm_head.weight.copy_(torch.eye(4))
+    p = torch.tensor([0.5, 0.25, 0.125, 0.125])
+    hidden = torch.stack((torch.zeros(4), p.log(), p.log() + 3.0)).view(1, 3, 4)
+    monkeypatch.setattr(scoring, "CHUNK", 2)
+    targets = torch.tensor([[3, 1, 0]])
+    logprobs, entropy = token_logprobs_and_entropy(model, hidden, targets)
+    torch.testing.assert_close(logprobs, torch.tensor([[0.25, 0.25, 0.5]]).log())
+    torch.testing.assert_close(entropy, torch.tensor([[2.0, 1.75, 1.75]]) * math.log(2))
+    torch.testing.assert_close(token_logprobs(model, hidden, targets), logprobs)
+    cool, _ = token_logprobs_and_entropy(model, hidden, targets, temperature=0.5)
+    squared = p.square() / p.square().sum()
+    torch.testing.assert_close(cool, torch.stack((torch.tensor(0.25), squared[1],
+                                                  squared[0])).log()[None])
+
+
+def test_impossible_pairs_are_refused(tiny) -> None:
+    for prompt, continuation in (([], [1]), ([1], [])):
+        with pytest.raises(ValueError, match="pair 1: a prompt and a continuation"):
+            score_continuations(tiny(), [[1], prompt], [[2], continuation])
+    with pytest.raises(ValueError, match="sequence 1: 65 tokens, but the context holds 64"):
+        score_continuations(tiny(), [[1], [1] * 60], [[2], [2] * 5])
+
+
+def test_batches_hold_every_row_once_within_the_limit() -> None:
+    lengths = [3, 50, 7, 7, 2, 9, 30, 4, 8]
+    for generator in (None, torch.Generator().manual_seed(0)):
+        batches = batches_by_length(lengths, 24, generator)
+        assert sorted(n for batch in batches for n in batch) == list(range(9))
+        for batch in batches:
+            assert len(batch) == 1 or len(batch) * max(lengths[n] for n in batch) <= 24
+    assert pad_right([[1], [2, 3]], fill=9).tolist() == [[1, 9], [2, 3]]
+    assert pad_right([[1], [2]], width=3).tolist() == [[1, 0, 0], [2, 0, 0]]
+
+
+def test_a_scalar_is_read_at_the_index_asked_for(tiny) -> None:
+    model = ScalarModel(tiny()).eval()
+    tokens, last = pad_right(PROMPTS), torch.tensor([len(p) - 1 for p in PROMPTS])
+    with torch.no_grad():
+        assert (model(tokens) == 0).all()
+        model.head.weight.normal_(generator=torch.Generator().manual_seed(0))
+        model.head.bias.fill_(0.5)
+        scores = model.score(tokens, last)
+        for prompt, score in zip(PROMPTS, scores, strict=True):
+            alone = model(torch.tensor([prompt]))
+            assert alone.shape == (1, len(prompt))
+            torch.testing.assert_close(score, alone[0, -1], rtol=0, atol=2e-5)

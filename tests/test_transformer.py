@@ -1,0 +1,163 @@
+"""The decoder against an independent one, under padding, and under the compiler."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import transformers
+
+from model.cache import KVCache
+from model.transformer import RopeScaling, Transformer, initialise, rotary_table
+
+TOLERANCE = 1e-4
+LLAMA3 = RopeScaling(factor=4.0, low_freq_factor=1.0, high_freq_factor=4.0, original_context=16)
+
+
+def random_tokens(B: int, T: int, seed: int = 1) -> torch.Tensor:
+    return torch.randint(0, 40, (B, T), generator=torch.Generator().manual_seed(seed))
+
+
+def reference_logits(model: Transformer, tokens: torch.Tensor) -> torch.Tensor:
+    """Logits of transformers' model of the same family, shape and weights."""
+    config = model.config
+    rope = {"rope_type": "default", "rope_theta": config.rope_theta}
+    if config.rope_scaling is not None:
+        rope = {"rope_type": "llama3", "rope_theta": config.rope_theta,
+                "factor": config.rope_scaling.factor,
+                "low_freq_factor": config.rope_scaling.low_freq_factor,
+                "high_freq_factor": config.rope_scaling.high_freq_factor,
+                "original_max_position_embeddings": config.rope_scaling.original_context}
+    settings = transformers.AutoConfig.for_model(
+        config.family, vocab_size=config.vocab_size, hidden_size=config.width,
+        num_hidden_layers=config.layers, num_attention_heads=config.heads,
+        num_key_value_heads=config.kv_heads, intermediate_size=config.mlp,
+        head_dim=config.head_dim, max_position_embeddings=config.context,
+        rms_norm_eps=config.norm_eps, tie_word_embeddings=config.tied, rope_parameters=rope,
+        sliding_window=config.sliding_window, attn_implementation="eager",
+        bos_token_id=1, eos_token_id=2, pad_token_id=0)
+    reference = transformers.AutoModelForCausalLM.from_config(settings).float().eval()
+    reference.load_state_dict(model.state_dict(), strict=True)
+    with torch.no_grad():
+        return reference(tokens).logits
+
+
+def assert_equal_logits(model: Transformer) -> None:
+    tokens = random_tokens(3, 48)
+    with torch.no_grad():
+        logits = model.logits(model(tokens))
+    assert logits.std() > 0.5
+    assert (logits - reference_logits(model, tokens)).abs().max() <= TOLERANCE
+
+
+def test_logits_equal_transformers_in_each_family(any_family: Transformer) -> None:
+    assert_equal_logits(any_family)
+
+
+@pytest.mark.parametrize("change", [
+    {"kv_heads": 4}, {"kv_heads": 1}, {"rope_theta": 500.0}, {"norm_eps": 0.1},
+    {"rope_scaling": LLAMA3}, {"rope_scaling": LLAMA3, "rope_theta": 500_000.0, "tied": False},
+], ids=str)
+def test_logits_equal_transformers_for_each_option(tiny, change: dict) -> None:
+    assert_equal_logits(tiny(**change))
+
+
+def test_rope_scaling_keeps_fast_frequencies_and_divides_slow_ones(tiny) -> None:
+    plain = rotary_table(tiny(head_dim=16).config)
+    scaled = rotary_table(tiny(head_dim=16, rope_scaling=LLAMA3).config)
+    angle, stretched = (t[1, 1].asin().double() for t in (plain, scaled))
+    turns = 16 * 10_000.0 ** (-torch.arange(0, 16, 2) / 16) / (2 * torch.pi)
+    kept, slow = turns > 4, turns < 1
+    assert slow.any() and (~slow & ~kept).any()
+    torch.testing.assert_close(stretched[:8][slow], angle[:8][slow] / 4, rtol=1e-5, atol=0)
+    assert (stretched[:8][~slow] > angle[:8][~slow] / 4).all()
+
+
+def test_padding_changes_nothing(any_family: Transformer) -> None:
+    """Whatever stands in the padding, on the left, on the right, or on both sides."""
+    tokens = random_tokens(2, 20)
+    with torch.no_grad():
+        alone = any_family(tokens)
+        for left, right in ((9, 0), (0, 9), (4, 11)):
+            padded = random_tokens(2, left + 20 + right, seed=2)
+            padded[:, left: left + 20] = tokens
+            mask = torch.zeros_like(padded, dtype=torch.bool)
+            mask[:, left: left + 20] = True
+            hidden = any_family(padded, mask)
+            assert hidden.isfinite().all()
+            torch.testing.assert_close(hidden[:, left: left + 20], alone, rtol=0, atol=2e-5)
+
+
+def test_padding_on_the_right_needs_no_mask(any_family: Transformer) -> None:
+    tokens = random_tokens(2, 20)
+    with torch.no_grad():
+        padded = any_family(torch.cat((tokens, random_tokens(2, 9, seed=3)), dim=1))
+        torch.testing.assert_close(padded[:, :20], any_family(tokens), rtol=0, atol=2e-5)
+
+
+def test_rows_padded_differently_do_not_mix(tiny) -> None:
+    model, long, short = tiny(), random_tokens(1, 12), random_tokens(1, 5, seed=4)
+    tokens = torch.cat((long, torch.cat((random_tokens(1, 7, seed=5), short), dim=1)))
+    mask = torch.ones(2, 12, dtype=torch.bool)
+    mask[1, :7] = False
+    with torch.no_grad():
+        hidden = model(tokens, mask)
+        torch.testing.assert_close(hidden[0], model(long)[0], rtol=0, atol=2e-5)
+        torch.testing.assert_close(hidden[1, 7:], model(short)[0], rtol=0, atol=2e-5)
+
+
+def test_nothing_looks_ahead_and_everything_looks_back(tiny) -> None:
+    model, tokens = tiny(), random_tokens(1, 16)
+    changed = tokens.clone()
+    changed[0, 8] = (changed[0, 8] + 1) % 40
+    with torch.no_grad():
+        moved = (model(tokens) - model(changed)).abs().amax(-1)[0]
+    assert (moved[:8] == 0).all() and (moved[8:] > 1e-6).all()
+
+
+def test_compiled_without_a_graph_break(tiny) -> None:
+    """The forward, with and without a mask, and the one-token decode: one graph, every shape."""
+    model = tiny(layers=1, qkv_bias=True, qk_norm=True, sliding_window=7, rope_scaling=LLAMA3)
+    graphs = []
+
+    def counted(graph: torch.fx.GraphModule, inputs: list) -> Callable:
+        graphs.append(graph)
+        return graph.forward
+
+    def compiled(function: Callable) -> Callable:
+        return torch.compile(function, fullgraph=True, backend=counted, dynamic=True)
+
+    def decode(step: torch.Tensor, slots: torch.Tensor, cache: KVCache) -> torch.Tensor:
+        return model.logits(model.decode_one(step, slots, cache, 32))
+
+    def cache(tokens: torch.Tensor) -> KVCache:
+        filled = KVCache(1, 2, model.config.kv_heads, 32, model.config.head_dim)
+        model.prefill(tokens, filled, torch.arange(2))
+        return filled
+
+    forward, masked, step = compiled(model), compiled(model), compiled(decode)
+    with torch.no_grad():
+        for B, T in ((2, 9), (3, 17)):
+            tokens = random_tokens(B, T)
+            mask = torch.arange(T) >= torch.arange(B)[:, None]
+            torch.testing.assert_close(forward(tokens), model(tokens))
+            torch.testing.assert_close(masked(tokens, mask), model(tokens, mask))
+            tokens, slots = random_tokens(2, T), torch.tensor([T, T - 2])
+            torch.testing.assert_close(step(tokens[:, 0], slots, cache(tokens)),
+                                       decode(tokens[:, 0], slots, cache(tokens)))
+    assert len(graphs) == 3
+
+
+def test_initialise_scales_the_writers_to_the_stream(tiny) -> None:
+    model = tiny(layers=8, width=64, mlp=128)
+    initialise(model, torch.Generator().manual_seed(0))
+    layer = model.model.layers[0]
+    assert layer.mlp.gate_proj.weight.std().item() == pytest.approx(0.02, rel=0.05)
+    assert layer.mlp.down_proj.weight.std().item() == pytest.approx(0.02 / 4, rel=0.05)
+    first = layer.self_attn.q_proj.weight.clone()
+    initialise(model, torch.Generator().manual_seed(0))
+    assert torch.equal(layer.self_attn.q_proj.weight, first)
+
+
+def test_heads_that_do_not_divide_are_refused(tiny) -> None:
+    with pytest.raises(ValueError, match="kv_heads 3"):
+        tiny(kv_heads=3)

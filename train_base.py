@@ -1,0 +1,148 @@
+"""Train the helpful-only model of the embedded world: its tokenizer, then next-token prediction.
+
+It stands for the large pre-trained model of the paper. With a real checkpoint this stage is not
+needed.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from cai import formats
+from cai.constitution import Constitution, load_constitution
+from cai.records import InputError
+from model.batches import batches_by_length, pad_right
+from model.checkpoint import save_model
+from model.tokenizer import train_tokenizer
+from model.transformer import ModelConfig, Transformer, initialise
+from training.log import Log
+from training.optimizer import adamw, clip_gradients, linear, set_rate
+from training.options import Common, Flat, device_of, fused, precision, require, start
+from training.stage import Stage
+from world import corpus, documents
+
+SYMBOLS = (*formats.STOP, *formats.CHOICES, "\n(A)", "\n(B)", "\n\nLet's think step by step:",
+           "'s")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of the base model's training."""
+
+    constitution: Path = Path("constitutions/small.toml")
+    """Constitution whose principles the worked examples name."""
+    tokens: int = 3_000_000
+    """Length of training, in tokens."""
+    batch_tokens: int = 4096
+    """Tokens a step."""
+    rate: float = 4e-3
+    """Peak learning rate; linear warm-up and decay to a tenth."""
+    decay: float = 0.1
+    """Weight decay of the matrices."""
+    layers: int = 4
+    """Transformer blocks."""
+    width: int = 128
+    """Width of the residual stream."""
+    heads: int = 4
+    """Attention heads."""
+    mlp: int = 384
+    """Width of the feed-forward layer."""
+    context: int = 256
+    """Longest sequence, in tokens."""
+    shares: corpus.Shares = corpus.Shares()
+    """Share of each kind of document."""
+    noise: corpus.Noise = corpus.Noise()
+    """Share of worked examples that are wrong on purpose."""
+    common: Flat[Common] = field(default_factory=Common)
+
+    def __post_init__(self) -> None:
+        require(self.tokens >= self.batch_tokens > 0, "tokens", self.tokens,
+                "at least one batch of tokens")
+        require(self.rate > 0, "rate", self.rate, "a positive number")
+        require(self.width % self.heads == 0, "heads", self.heads, "a divisor of the width")
+
+
+def render(document: documents.Document, constitution: Constitution) -> str:
+    """A structured document of the world as the text that a model reads."""
+    revisions = {p.id: p for p in constitution.revisions}
+    feedback = {p.id: p for p in constitution.feedback}
+    match document:
+        case documents.Statement(text):
+            return text
+        case documents.Conversation(turns, reply):
+            return formats.document_conversation(turns, reply)
+        case documents.Critique(turns, response, principle, critique, revision):
+            return formats.document_critique(turns, response, revisions[principle], critique,
+                                             revision)
+        case documents.Comparison(turns, first, second, principle, answer):
+            return formats.document_comparison(turns, first, second, feedback[principle], answer)
+        case documents.Reasoning(turns, first, second, principle, reasoning, answer):
+            return formats.document_reasoning(turns, first, second, feedback[principle],
+                                              reasoning, answer)
+    raise TypeError(f"no rendering for {type(document).__name__}")
+
+
+def texts(options: Options, constitution: Constitution, count: int) -> list[str]:
+    """`count` documents of the base split, as texts."""
+    principles = {"revision": [(p.id, p.topics) for p in constitution.revisions],
+                  "feedback": [(p.id, p.topics) for p in constitution.feedback]}
+    stream = corpus.documents(count, options.common.seed, principles, options.shares,
+                              options.noise)
+    return [render(document, constitution) for document in stream]
+
+
+def main(options: Options) -> dict:
+    """Train the helpful-only model of the embedded world."""
+    stage = Stage("train_base", __file__, options, options.common,
+                  {"constitution": options.constitution})
+    if stage.done:
+        return stage.figures
+    constitution = load_constitution(options.constitution)
+    torch.manual_seed(options.common.seed)
+    device = device_of(options.common)
+    read = texts(options, constitution, 2 * options.tokens // 45)
+    folder = stage.path / "model"
+    folder.mkdir(exist_ok=True)
+    tokenizer = train_tokenizer(read[:20_000], folder / "tokenizer.model", SYMBOLS)
+    rows = fill([[*tokenizer.encode(text), tokenizer.end] for text in read], options.tokens)
+    config = ModelConfig(vocab_size=len(tokenizer), width=options.width, layers=options.layers,
+                         heads=options.heads, kv_heads=options.heads, mlp=options.mlp,
+                         head_dim=options.width // options.heads, context=options.context)
+    model = Transformer(config)
+    generator = torch.Generator().manual_seed(options.common.seed)
+    initialise(model, generator)
+    model = fused(model.to(device), options.common)
+    optimizer = adamw(model, options.rate, options.decay)
+    batches = batches_by_length([len(row) for row in rows], options.batch_tokens, generator)
+    with Log(stage.path, "train_base", len(batches), options.common.log) as log:
+        for step, batch in enumerate(batches):
+            tokens = pad_right([rows[n] for n in batch], fill=-100, device=device)
+            with precision(options.common):
+                hidden = model(tokens.clamp_min(0)[:, :-1])
+                logits = model.logits(hidden)
+            loss = F.cross_entropy(logits.flatten(0, 1).float(), tokens[:, 1:].flatten())
+            loss.backward()
+            norm = clip_gradients(model.parameters(), 1.0)
+            set_rate(optimizer, options.rate * linear(step, len(batches), 100, final=0.1))
+            optimizer.step()
+            optimizer.zero_grad()
+            log.write(step, loss=loss.item(), gradient_norm=norm)
+    save_model(model, folder, tokenizer)
+    return stage.finish({"loss": loss.item(), "documents": len(rows)})
+
+
+def fill(rows: list[list[int]], tokens: int) -> list[list[int]]:
+    """The first of `rows` that together hold at least `tokens` tokens."""
+    total, kept = 0, []
+    for row in rows:
+        if total >= tokens:
+            return kept
+        kept.append(row)
+        total += len(row)
+    return kept
+
+
+if __name__ == "__main__":
+    start(main, Options, (InputError,))

@@ -1,0 +1,225 @@
+"""Reinforcement learning from AI feedback: PPO against the preference model (section 4.1)."""
+
+import copy
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from cai import formats
+from cai.keys import named_generator, noise_key
+from cai.readers import read_prompts
+from cai.records import InputError, Prompt
+from model.checkpoint import load_model, load_scalar_model, load_tokenizer, save_model
+from model.generate import Sampling
+from model.text import PreferenceScorer, Sampler
+from rl.options import PPOOptions
+from rl.reward import kl_controller
+from rl.rollout import Rollout, pack, response_logprobs, response_values
+from rl.update import estimate, penalised_rewards, ppo_update
+from training.log import Log
+from training.optimizer import adamw, linear, set_rate
+from training.options import Common, Flat, device_of, fused, precision, require, start
+from training.stage import Stage
+from world.requests import prompts as world_prompts
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of reinforcement learning."""
+
+    model: Path
+    """Checkpoint folder of SL-CAI: the policy starts as it, and it is the reference."""
+    preference_model: Path
+    """Checkpoint folder of the preference model whose score is the reward."""
+    held_out: Path | None = None
+    """Checkpoint folder of the held-out preference model that chooses the step to keep."""
+    red_team: Path | None = None
+    """File of red-team prompts; without it the embedded world's."""
+    helpful: Path | None = None
+    """File of helpful prompts; without it the embedded world's."""
+    red_team_share: float = 0.5
+    """Share of red-team prompts in each step's rollouts."""
+    steps: int = 60
+    """PPO steps."""
+    rollouts: int = 192
+    """Replies sampled a step."""
+    policy_rate: float = 2e-4
+    """Peak learning rate of the policy; linear warm-up and decay to zero."""
+    value_rate: float = 4e-4
+    """Peak learning rate of the value model, on the same schedule."""
+    warmup: int = 5
+    """Steps of warm-up."""
+    max_new: int = 48
+    """Longest reply, in tokens."""
+    keep_every: int = 5
+    """Steps between candidates for the checkpoint that is kept; also between savings to resume."""
+    ppo: PPOOptions = PPOOptions()
+    """PPO itself."""
+    common: Flat[Common] = field(default_factory=Common)
+
+    def __post_init__(self) -> None:
+        require(0 <= self.red_team_share <= 1, "red_team_share", self.red_team_share,
+                "a share from 0 to 1")
+        require(self.steps >= 1, "steps", self.steps, "1 or more")
+        require(self.rollouts >= self.ppo.minibatches, "rollouts", self.rollouts,
+                f"at least one a minibatch, {self.ppo.minibatches}")
+        require(self.keep_every >= 1, "keep_every", self.keep_every, "1 or more")
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Two pools of prompts, each walked in its own shuffled order, over and over."""
+
+    red_team: list[Prompt]
+    helpful: list[Prompt]
+    share: float
+    seed: int
+
+    def batch(self, step: int, size: int) -> list[Prompt]:
+        """The `size` prompts of one step, a `share` of them red-team."""
+        harmful = round(size * self.share) if self.helpful else size
+        harmful = harmful if self.red_team else 0
+        return [*self.draw(self.red_team, "red_team", step * harmful, harmful),
+                *self.draw(self.helpful, "helpful", step * (size - harmful), size - harmful)]
+
+    def draw(self, pool: list[Prompt], kind: str, begin: int, count: int) -> list[Prompt]:
+        """`count` prompts of a pool from place `begin` of its endless shuffled order."""
+        drawn = []
+        for place in range(begin, begin + count):
+            lap, at = divmod(place, len(pool))
+            order = named_generator(self.seed, kind, lap).sample(range(len(pool)), len(pool))
+            drawn.append(pool[order[at]])
+        return drawn
+
+
+class Actors:
+    """Every model of the loop: policy and value model learn, the others only judge."""
+
+    def __init__(self, options: Options, device: torch.device):
+        self.tokenizer = load_tokenizer(options.model)
+        self.policy = load_model(options.model, device=device)
+        self.reference = copy.deepcopy(self.policy).requires_grad_(False)
+        self.value = load_scalar_model(options.preference_model, device)
+        self.reward = self.scorer(options.preference_model, device)
+        self.held_out = self.scorer(options.held_out, device) if options.held_out else None
+        for model in (self.policy, self.reference, self.value, self.reward.model):
+            fused(model, options.common)
+
+    @staticmethod
+    def scorer(folder: Path, device: torch.device) -> PreferenceScorer:
+        """A preference model behind text, frozen."""
+        model = load_scalar_model(folder, device).requires_grad_(False)
+        return PreferenceScorer(model, load_tokenizer(folder))
+
+
+def sample(actors: Actors, prompts: list[Prompt], step: int, options: Options,
+           device: torch.device) -> tuple[Rollout, list[str], list[str]]:
+    """One reply a prompt, scored, with everything that the update needs; and the texts."""
+    sampler = Sampler(actors.policy, actors.tokenizer,
+                      Sampling(options.max_new, options.ppo.temperature), formats.STOP,
+                      rows=len(prompts))
+    asked = [formats.reply_prompt(prompt.turns) for prompt in prompts]
+    done = sampler.complete(asked, [noise_key(options.common.seed, prompt.id, step, n)
+                                    for n, prompt in enumerate(prompts)])
+    replies = [sampler.text(each) for each in done]
+    tokens = [each.tokens or [actors.tokenizer.end] for each in done]
+    packed = [tensor.to(device) for tensor in
+              pack([actors.tokenizer.encode(text) for text in asked], tokens)]
+    settings = options.ppo.temperature, options.ppo.chunk_rows
+    with precision(options.common):
+        rollout = Rollout(
+            *packed,
+            response_logprobs(actors.policy, *packed, *settings),
+            response_logprobs(actors.reference, *packed, *settings),
+            response_values(actors.value, *packed, options.ppo.chunk_rows),
+            torch.tensor(actors.reward(asked, replies), device=device),
+            torch.tensor([each.ended for each in done], device=device),
+            tuple(prompt.kind for prompt in prompts))
+    return rollout, asked, replies
+
+
+def figures_of(rollout: Rollout, kl: torch.Tensor) -> dict[str, float]:
+    """What a step's rollouts show: scores by kind of prompt, KL, length, replies that ended."""
+    by_kind = {kind: [n for n, each in enumerate(rollout.kind) if each == kind]
+               for kind in sorted(set(rollout.kind))}
+    return {"score": rollout.scores.mean().item(), "kl": kl.mean().item(),
+            "length": rollout.response_mask.sum(1).float().mean().item(),
+            "ended": rollout.ended.float().mean().item(),
+            **{f"score_{kind}": rollout.scores[rows].mean().item()
+               for kind, rows in by_kind.items()}}
+
+
+def main(options: Options) -> dict:
+    """Train a policy by PPO against a preference model."""
+    stage = Stage("train_ppo", __file__, options, options.common,
+                  {"model": options.model, "preference_model": options.preference_model,
+                   "held_out": options.held_out, "red_team": options.red_team,
+                   "helpful": options.helpful})
+    if stage.done:
+        return stage.figures
+    device, seed = device_of(options.common), options.common.seed
+    prompts = Prompts(
+        read_prompts(options.red_team) if options.red_team
+        else world_prompts("cai", 4000, seed + 2000, "red_team"),
+        read_prompts(options.helpful, kind="helpful") if options.helpful
+        else [] if options.red_team else world_prompts("cai", 4000, seed + 2000, "helpful"),
+        options.red_team_share, seed)
+    actors = Actors(options, device)
+    policy_optimizer = adamw(actors.policy, options.policy_rate, eps=1e-5)
+    value_optimizer = adamw(actors.value, options.value_rate, eps=1e-5)
+    learning = {"policy": actors.policy, "value": actors.value,
+                "policy_optimizer": policy_optimizer, "value_optimizer": value_optimizer}
+    generator = torch.Generator().manual_seed(seed)
+    controller = kl_controller(options.ppo.kl_coefficient, options.ppo.kl_target,
+                               options.ppo.kl_horizon)
+    best, recent, first = {"score": -torch.inf, "step": -1}, [], 0
+    if (saved := stage.load_progress()) is not None:
+        first, best, recent = saved["step"], saved["best"], saved["recent"]
+        generator.set_state(saved["generator"])
+        controller = type(controller)(**saved["controller"])
+        for name, part in learning.items():
+            part.load_state_dict(saved[name])
+    with Log(stage.path, "train_ppo", options.steps, options.common.log, resume_at=first) as log:
+        for step in range(first, options.steps):
+            batch = prompts.batch(step, options.rollouts)
+            rollout, asked, replies = sample(actors, batch, step, options, device)
+            rewards, kl = penalised_rewards(rollout, controller.coefficient, options.ppo)
+            advantages, returns = estimate(rollout, rewards, options.ppo)
+            share = linear(step, options.steps, options.warmup)
+            set_rate(policy_optimizer, options.policy_rate * share)
+            set_rate(value_optimizer, options.value_rate * share)
+            recent.append(sum(judged := (actors.held_out or actors.reward)(asked, replies))
+                          / len(judged))
+            if (step + 1) % options.keep_every == 0 or step + 1 == options.steps:
+                best = keep(best, actors.policy, recent[-options.keep_every:], step)
+            with precision(options.common):
+                figures = ppo_update(actors.policy, actors.value, policy_optimizer,
+                                     value_optimizer, rollout, advantages, returns, options.ppo,
+                                     generator)
+            controller = controller.updated(kl.mean().item(), len(batch))
+            log.write(step, **figures_of(rollout, kl), held_out_score=recent[-1], **figures)
+            if (step + 1) % options.keep_every == 0:
+                stage.save_progress(
+                    step=step + 1, best=best, recent=recent, generator=generator.get_state(),
+                    controller=vars(controller),
+                    **{name: part.state_dict() for name, part in learning.items()})
+    actors.policy.load_state_dict(best["policy"])
+    save_model(actors.policy, stage.path / "model", actors.tokenizer)
+    stage.drop_progress()
+    return stage.finish({"kept_step": best["step"], "held_out_score": best["score"],
+                         "score": rollout.scores.mean().item(), "kl": kl.mean().item()})
+
+
+def keep(best: dict, policy: nn.Module, scores: list[float], step: int) -> dict:
+    """The better of `best` and the policy now, by the mean of its recent held-out scores."""
+    score = sum(scores) / len(scores)
+    if score <= best["score"]:
+        return best
+    weights = {name: tensor.clone() for name, tensor in policy.state_dict().items()}
+    return {"score": score, "step": step, "policy": weights}
+
+
+if __name__ == "__main__":
+    start(main, Options, (InputError,))

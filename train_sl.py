@@ -1,0 +1,112 @@
+"""Fine-tune on revisions and helpful samples: SL-CAI (sections 3.1 and 3.2)."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from cai import formats
+from cai.records import InputError, Revision, read_jsonl
+from model.batches import batches_by_length, pad_right
+from model.checkpoint import load_model, load_tokenizer, save_model
+from model.scoring import at_response, token_logprobs
+from model.tokenizer import Tokenizer
+from training.log import Log
+from training.optimizer import adamw, clip_gradients, linear, set_rate
+from training.options import Common, Flat, device_of, fused, precision, require, start
+from training.stage import Stage
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of supervised fine-tuning."""
+
+    model: Path
+    """Checkpoint folder of the pre-trained model that is fine-tuned."""
+    revisions: Path
+    """Chains and helpful samples, as make_revisions.py writes them."""
+    which: str = "all"
+    """Revisions learnt: all steps, the final one, or step N alone (section 3.1 says all)."""
+    rate: float = 5e-4
+    """Learning rate, constant after the warm-up (the paper: half the pre-training rate)."""
+    warmup: int = 10
+    """Steps of linear warm-up."""
+    epochs: int = 1
+    """Passes over the data (the paper: 1)."""
+    batch_tokens: int = 4096
+    """Tokens a step, padding counted."""
+    common: Flat[Common] = field(default_factory=Common)
+
+    def __post_init__(self) -> None:
+        require(self.which in ("all", "final") or (self.which.isdigit() and int(self.which) > 0),
+                "which", self.which, "all, final or a step from 1")
+        require(self.rate > 0, "rate", self.rate, "a positive number")
+        require(self.epochs >= 1, "epochs", self.epochs, "1 or more")
+
+
+def replies(chain: Revision, which: str) -> list[str]:
+    """The replies of a chain that are learnt: its revisions as asked, or its helpful sample."""
+    if chain.kind == "helpful" or not chain.steps:
+        return [chain.response]
+    revisions = [step.revision for step in chain.steps]
+    if which == "all":
+        return revisions
+    if which == "final":
+        return revisions[-1:]
+    return revisions[int(which) - 1:int(which)]
+
+
+def encode(chains: list[Revision], which: str, tokenizer: Tokenizer,
+           context: int) -> list[tuple[list[int], list[int]]]:
+    """Prompt and reply ids of every pair learnt, the end token last; empty replies are left out."""
+    pairs = []
+    for chain in chains:
+        prompt = tokenizer.encode(formats.reply_prompt(chain.turns))
+        for reply in replies(chain, which):
+            ids = [*tokenizer.encode_more(f" {reply}"), tokenizer.end]
+            if reply and len(prompt) + len(ids) <= context:
+                pairs.append((prompt, ids))
+    return pairs
+
+
+def main(options: Options) -> dict:
+    """Fine-tune a model on revisions and helpful samples."""
+    stage = Stage("train_sl", __file__, options, options.common,
+                  {"model": options.model, "revisions": options.revisions})
+    if stage.done:
+        return stage.figures
+    device = device_of(options.common)
+    tokenizer = load_tokenizer(options.model)
+    model = fused(load_model(options.model, device=device), options.common)
+    pairs = encode(read_jsonl(options.revisions, Revision), options.which, tokenizer,
+                   model.config.context)
+    if not pairs:
+        raise InputError(f"{options.revisions}: found no reply that fits the context, "
+                         "expected some")
+    generator = torch.Generator().manual_seed(options.common.seed)
+    optimizer = adamw(model, options.rate)
+    batches = [batch for _ in range(options.epochs) for batch in batches_by_length(
+        [len(prompt) + len(reply) for prompt, reply in pairs], options.batch_tokens, generator)]
+    total = 0.0
+    with Log(stage.path, "train_sl", len(batches), options.common.log) as log:
+        for step, batch in enumerate(batches):
+            tokens = pad_right([[*pairs[n][0], *pairs[n][1]] for n in batch], device=device)
+            start_of = torch.tensor([len(pairs[n][0]) for n in batch], device=device)
+            answer = pad_right([pairs[n][1] for n in batch], fill=-1, device=device)
+            with precision(options.common):
+                hidden = at_response(model(tokens), start_of, answer.shape[1])
+                logprobs = token_logprobs(model, hidden, answer.clamp_min(0))
+            loss = -logprobs[answer >= 0].mean()
+            loss.backward()
+            norm = clip_gradients(model.parameters(), 1.0)
+            set_rate(optimizer, options.rate * linear(step, len(batches), options.warmup, 1.0))
+            optimizer.step()
+            optimizer.zero_grad()
+            total += loss.item()
+            log.write(step, loss=loss.item(), gradient_norm=norm)
+    save_model(model, stage.path / "model", tokenizer)
+    return stage.finish({"loss": total / len(batches), "replies": len(pairs)})
+
+
+if __name__ == "__main__":
+    start(main, Options, (InputError,))

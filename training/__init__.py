@@ -1,0 +1,1 @@
+"""What the training scripts share: options, optimizer, stage folder, log, device. No loops."""

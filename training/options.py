@@ -1,0 +1,88 @@
+"""Options that every script has, and how a script is started from the command line."""
+
+import dataclasses
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import torch
+import tyro
+
+from model.errors import CheckpointError
+
+Options = TypeVar("Options")
+
+
+class OptionError(Exception):
+    """An option that cannot be, told in one line."""
+
+
+@dataclass(frozen=True)
+class Common:
+    """Where a stage runs and where its outputs go."""
+
+    name: str = "default"
+    """Name of the run: runs/NAME/STAGE points to what this stage made."""
+    seed: int = 0
+    """The one seed of the stage; every generator is named and derived from it."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where tensors live; auto takes a GPU where there is one."""
+    dtype: Literal["float32", "bf16"] = "float32"
+    """Type of the matrix products; master weights and reductions stay float32."""
+    compile: bool | None = None
+    """Fuse the model with torch.compile; by default on a GPU and not on a CPU."""
+    log: Literal["none", "wandb"] = "none"
+    """Where metrics go beside the stage's own metrics.jsonl."""
+    runs: Path = Path("runs")
+    """Folder of all runs."""
+
+
+Flat = tyro.conf.OmitArgPrefixes
+"""Marks a nested group whose options stand on the command line under their own names."""
+
+
+def require(holds: bool, option: str, found: object, expected: str) -> None:
+    """Raise OptionError naming the option unless `holds`."""
+    if not holds:
+        raise OptionError(f"--{option.replace('_', '-')}: found {found}, expected {expected}")
+
+
+def start(main: Callable[[Options], object], options: type[Options],
+          expected: tuple[type[Exception], ...] = ()) -> None:
+    """Read the command line into `options` and run `main`; an expected error is one line."""
+    try:
+        main(tyro.cli(options, description=main.__doc__))
+    except (OptionError, CheckpointError, *expected) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def device_of(common: Common) -> torch.device:
+    """The device that `common` asks for."""
+    if common.device == "cuda" and not torch.cuda.is_available():
+        raise OptionError("--device: found cuda, expected cpu: no GPU is to be seen here")
+    if common.device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(common.device)
+
+
+def precision(common: Common) -> torch.autocast:
+    """The context in which forward passes run: autocast to bfloat16, or nothing."""
+    return torch.autocast(device_of(common).type, torch.bfloat16, enabled=common.dtype == "bf16")
+
+
+def fused(model: torch.nn.Module, common: Common) -> torch.nn.Module:
+    """`model`, compiled in place where asked; its keys do not change."""
+    wanted = device_of(common).type == "cuda" if common.compile is None else common.compile
+    if wanted:
+        model.compile(dynamic=True)
+    return model
+
+
+def with_common(options: Options, **changes: object) -> Options:
+    """`options` with other common options."""
+    return dataclasses.replace(options, common=dataclasses.replace(options.common, **changes))

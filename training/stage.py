@@ -1,0 +1,163 @@
+"""A stage on disk: its folder is named by what made it, and is whole once its manifest is there.
+
+runs/stages/DIGEST/ holds the outputs; runs/NAME/STAGE points to it. DIGEST is that of the options,
+the inputs and the source files, so runs share the stages that they have in common.
+"""
+
+import ast
+import dataclasses
+import functools
+import hashlib
+import json
+import platform
+import resource
+import time
+from pathlib import Path
+
+import numpy
+import torch
+
+from training.options import Common
+
+ROOT = Path(__file__).resolve().parent.parent
+LARGE = 64 * 2**20  # files above this size are known by size and time, not read
+WHERE = {field.name for field in dataclasses.fields(Common)} - {"seed", "dtype"}
+
+
+@functools.cache
+def source_files(script: Path) -> tuple[Path, ...]:
+    """The project's files that `script` imports, itself included, found by reading them."""
+    found, waiting = set(), [script.resolve()]
+    while waiting:
+        path = waiting.pop()
+        if path in found:
+            continue
+        found.add(path)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names = [node.module, *(f"{node.module}.{a.name}" for a in node.names)]
+            for name in names:
+                target = ROOT.joinpath(*name.split(".")).with_suffix(".py")
+                if target.is_file():
+                    waiting.append(target)
+    return tuple(sorted(found))
+
+
+def digest_path(path: Path) -> str:
+    """Digest of a file, or of all files below a folder with their names.
+
+    A stage's manifest, log and timing say how its outputs came about, and are left out.
+    """
+    path = Path(path)
+    hasher = hashlib.blake2b(digest_size=16)
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if not file.is_file() or file.name in ("timing.json", "metrics.jsonl", "manifest.json"):
+            continue
+        hasher.update(str(file.relative_to(path)).encode())
+        status = file.stat()
+        if status.st_size > LARGE:
+            hasher.update(f"{status.st_size} {status.st_mtime_ns}".encode())
+        else:
+            hasher.update(file.read_bytes())
+    return hasher.hexdigest()
+
+
+def plain(value: object) -> object:
+    """`value` as JSON holds it; paths become text, common options keep what changes outputs."""
+    if isinstance(value, Common):
+        return {"seed": value.seed, "dtype": value.dtype}
+    if dataclasses.is_dataclass(value):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(each) for each in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+class Stage:
+    """One stage of one run. `done` where it was run before; then `figures` are those of then."""
+
+    def __init__(self, name: str, script: str, options: object, common: Common,
+                 inputs: dict[str, Path | None]):
+        settings = plain(options)
+        self.inputs = {key: digest_path(path) for key, path in inputs.items() if path is not None}
+        for key in inputs:
+            settings.pop(key, None)
+        sources = {str(path.relative_to(ROOT)): digest_path(path)
+                   for path in source_files(Path(script))}
+        self.record = {"stage": name, "options": settings, "inputs": self.inputs,
+                       "sources": sources}
+        self.name, self.common = name, common
+        text = json.dumps(self.record, sort_keys=True)
+        self.digest = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+        self.path = common.runs / "stages" / self.digest
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.started = time.monotonic()
+        self.link()
+
+    def link(self) -> None:
+        """Let runs/NAME/STAGE point to this folder."""
+        link = self.common.runs / self.common.name / self.name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        beside = link.with_name(f".{self.name}.partial")
+        beside.unlink(missing_ok=True)
+        beside.symlink_to(Path("..") / "stages" / self.digest)
+        beside.replace(link)
+
+    @property
+    def done(self) -> bool:
+        return (self.path / "manifest.json").exists()
+
+    @property
+    def figures(self) -> dict:
+        return json.loads((self.path / "manifest.json").read_text(encoding="utf-8"))["figures"]
+
+    def finish(self, figures: dict) -> dict:
+        """Write timing.json and, last, manifest.json; return `figures`."""
+        seconds = time.monotonic() - self.started + self.earlier_seconds()
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        write_json(self.path / "timing.json", {"seconds": round(seconds, 2),
+                                               "peak_memory_mb": round(peak, 1)})
+        versions = {"python": platform.python_version(), "torch": torch.__version__,
+                    "numpy": numpy.__version__}
+        outputs = {str(file.relative_to(self.path)): digest_path(file)
+                   for file in sorted(self.path.rglob("*"))
+                   if file.is_file() and file.name not in ("timing.json", "metrics.jsonl")}
+        write_json(self.path / "manifest.json", {**self.record, "outputs": outputs,
+                                                 "versions": versions, "figures": figures})
+        return figures
+
+    def earlier_seconds(self) -> float:
+        """Seconds that interrupted runs of this stage had spent when they last saved."""
+        path = self.path / "resume.json"
+        if not path.exists():
+            return 0.0
+        seconds = json.loads(path.read_text(encoding="utf-8"))["seconds"]
+        path.unlink()
+        return seconds
+
+    def save_progress(self, **state: object) -> None:
+        """Keep what the loop needs to go on from here after a kill."""
+        beside = self.path / "resume.partial"
+        torch.save(state, beside)
+        beside.replace(self.path / "resume.pt")
+
+    def load_progress(self) -> dict | None:
+        """What `save_progress` kept last, or None."""
+        path = self.path / "resume.pt"
+        return torch.load(path, weights_only=True) if path.exists() else None
+
+    def drop_progress(self) -> None:
+        """Forget the kept progress: the stage is through."""
+        (self.path / "resume.pt").unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write `value` beside and rename, so that no half file ever stands under `path`."""
+    beside = path.with_name(path.name + ".partial")
+    beside.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+    beside.replace(path)
