@@ -13,12 +13,12 @@ import torch.nn.functional as F
 from cai import formats
 from cai.constitution import Constitution, load_constitution
 from cai.records import InputError
-from model.batches import batches_by_length, pad_right
+from model.batches import pad_right, steps_of
 from model.checkpoint import save_model
 from model.tokenizer import train_tokenizer
 from model.transformer import ModelConfig, Transformer, initialise
 from training.log import Log
-from training.optimizer import adamw, clip_gradients, linear, set_rate
+from training.optimizer import clip_gradients, linear, muon_and_adamw, set_rate
 from training.options import Common, Flat, device_of, fused, precision, require, start
 from training.stage import Stage
 from world import corpus, documents
@@ -33,14 +33,18 @@ class Options:
 
     constitution: Path = Path("constitutions/small.toml")
     """Constitution whose principles the worked examples name."""
-    tokens: int = 3_000_000
+    tokens: int = 1_800_000
     """Length of training, in tokens."""
-    batch_tokens: int = 4096
+    batch_tokens: int = 2048
     """Tokens a step."""
-    rate: float = 4e-3
-    """Peak learning rate; linear warm-up and decay to a tenth."""
-    decay: float = 0.1
-    """Weight decay of the matrices."""
+    parts: int = 2
+    """Batches a step, each of about equal length; their gradients are added."""
+    muon_rate: float = 0.015
+    """Peak learning rate of the blocks' matrices; linear warm-up and decay to a twentieth."""
+    rate: float = 3e-3
+    """Peak learning rate of everything else, on the same schedule."""
+    decay: float = 0.01
+    """Weight decay of the blocks' matrices."""
     layers: int = 4
     """Transformer blocks."""
     width: int = 128
@@ -114,23 +118,29 @@ def main(options: Options) -> dict:
     generator = torch.Generator().manual_seed(options.common.seed)
     initialise(model, generator)
     model = fused(model.to(device), options.common)
-    optimizer = adamw(model, options.rate, options.decay)
-    batches = batches_by_length([len(row) for row in rows], options.batch_tokens, generator)
-    with Log(stage.path, "train_base", len(batches), options.common.log) as log:
-        for step, batch in enumerate(batches):
-            tokens = pad_right([rows[n] for n in batch], fill=-100, device=device)
-            with precision(options.common):
-                hidden = model(tokens.clamp_min(0)[:, :-1])
-                logits = model.logits(hidden)
-            loss = F.cross_entropy(logits.flatten(0, 1).float(), tokens[:, 1:].flatten())
-            loss.backward()
+    optimizers = muon_and_adamw(model, options.muon_rate, options.rate, options.decay)
+    steps = steps_of([len(row) for row in rows], options.batch_tokens, options.parts, generator)
+    with Log(stage.path, "train_base", len(steps), options.common.log) as log:
+        for step, batches in enumerate(steps):
+            predicted = sum(len(rows[n]) - 1 for batch in batches for n in batch)
+            loss = 0.0
+            for batch in batches:
+                tokens = pad_right([rows[n] for n in batch], fill=-100, device=device)
+                with precision(options.common):
+                    logits = model.logits(model(tokens.clamp_min(0)[:, :-1]))
+                part = F.cross_entropy(logits.flatten(0, 1).float(), tokens[:, 1:].flatten(),
+                                       reduction="sum") / predicted
+                part.backward()
+                loss += part.item()
             norm = clip_gradients(model.parameters(), 1.0)
-            set_rate(optimizer, options.rate * linear(step, len(batches), 100, final=0.1))
-            optimizer.step()
-            optimizer.zero_grad()
-            log.write(step, loss=loss.item(), gradient_norm=norm)
+            share = linear(step, len(steps), 60, final=0.05)
+            for optimizer, peak in zip(optimizers, (options.muon_rate, options.rate), strict=True):
+                set_rate(optimizer, peak * share)
+                optimizer.step()
+                optimizer.zero_grad()
+            log.write(step, loss=loss, gradient_norm=norm)
     save_model(model, folder, tokenizer)
-    return stage.finish({"loss": loss.item(), "documents": len(rows)})
+    return stage.finish({"loss": loss, "documents": len(rows)})
 
 
 def fill(rows: list[list[int]], tokens: int) -> list[list[int]]:

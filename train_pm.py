@@ -64,7 +64,8 @@ class Options:
 
     def __post_init__(self) -> None:
         require(0 < self.held_out < 1, "held_out", self.held_out, "a share between 0 and 1")
-        require(0 <= self.clamp[0] <= self.clamp[1] <= 1, "clamp", self.clamp, "0 <= low <= high <= 1")
+        require(0 <= self.clamp[0] <= self.clamp[1] <= 1, "clamp", self.clamp,
+                "0 <= low <= high <= 1")
         require(self.rate > 0, "rate", self.rate, "a positive number")
         require(self.epochs >= 1, "epochs", self.epochs, "1 or more")
 

@@ -26,7 +26,7 @@ def model_bars(path: Path, shares: Mapping[str, Mapping[str, Bounded]]) -> None:
     axes.set_xticks(range(len(names)), names)
     axes.set_ylim(0, 1)
     axes.set_ylabel("share of replies, 95 % interval")
-    axes.legend()
+    axes.legend(ncols=len(shares), loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
     _save(figure, path)
 
 

@@ -26,7 +26,7 @@ def inspect(folder: Path, prompt: str = "", greedy: int = 0,
     where there is none; `greedy` likeliest tokens that follow, fewer where the end token comes.
     Raises CheckpointError for a bad checkpoint, ValueError for a prompt that does not fit.
     """
-    tokenizer, model = load_tokenizer(folder), load_model(folder, dtype).eval()
+    model, tokenizer = load_model(folder, dtype).eval(), load_tokenizer(folder)
     if len(tokenizer) > model.config.vocab_size:
         raise CheckpointError(f"{folder}: found a tokenizer of {len(tokenizer)} pieces, expected "
                               f"at most the model's {model.config.vocab_size}")

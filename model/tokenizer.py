@@ -72,7 +72,8 @@ def train_tokenizer(texts: Sequence[str], path: Path, symbols: Sequence[str],
     whole = [symbol.replace(" ", SPACE) for symbol in ("\n", *symbols, *words)]
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter([" ".join(string.ascii_letters)]), model_writer=model, model_type="char",
+        sentence_iterator=iter([" ".join(string.ascii_letters)]), model_writer=model,
+        model_type="char",
         vocab_size=len(whole) + 200, hard_vocab_limit=False, character_coverage=1.0,
         required_chars="".join(c for c in string.printable if not c.isspace()),
         user_defined_symbols=list(dict.fromkeys(whole)),

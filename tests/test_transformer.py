@@ -94,6 +94,13 @@ def test_padding_on_the_right_needs_no_mask(any_family: Transformer) -> None:
         torch.testing.assert_close(padded[:, :20], any_family(tokens), rtol=0, atol=2e-5)
 
 
+def test_a_mask_of_all_is_no_mask_up_to_the_last_position(any_family: Transformer) -> None:
+    tokens = random_tokens(2, any_family.config.context)
+    with torch.no_grad():
+        masked = any_family(tokens, torch.ones_like(tokens, dtype=torch.bool))
+        torch.testing.assert_close(masked, any_family(tokens), rtol=0, atol=2e-5)
+
+
 def test_rows_padded_differently_do_not_mix(tiny) -> None:
     model, long, short = tiny(), random_tokens(1, 12), random_tokens(1, 5, seed=4)
     tokens = torch.cat((long, torch.cat((random_tokens(1, 7, seed=5), short), dim=1)))

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
+from training.muon import Muon
+
 
 def adamw(model: nn.Module, rate: float, decay: float = 0.0, eps: float = 1e-8,
           betas: tuple[float, float] = (0.9, 0.95)) -> torch.optim.AdamW:
@@ -13,6 +15,15 @@ def adamw(model: nn.Module, rate: float, decay: float = 0.0, eps: float = 1e-8,
     groups = [{"params": [p for p in trainable if p.dim() >= 2], "weight_decay": decay},
               {"params": [p for p in trainable if p.dim() < 2], "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=rate, betas=betas, eps=eps, fused=True)
+
+
+def muon_and_adamw(model: nn.Module, muon_rate: float, rate: float,
+                   decay: float) -> tuple[Muon, torch.optim.AdamW]:
+    """Muon for the matrices of the blocks, AdamW for embeddings, vocabulary and norms."""
+    inner = [p for name, p in model.named_parameters() if p.dim() == 2 and ".layers." in name]
+    outer = [p for name, p in model.named_parameters() if p.dim() != 2 or ".layers." not in name]
+    return (Muon(inner, muon_rate, weight_decay=decay),
+            torch.optim.AdamW(outer, lr=rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True))
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

@@ -12,9 +12,9 @@ import json
 import platform
 import resource
 import time
+from importlib.metadata import version
 from pathlib import Path
 
-import numpy
 import torch
 
 from training.options import Common
@@ -123,7 +123,7 @@ class Stage:
         write_json(self.path / "timing.json", {"seconds": round(seconds, 2),
                                                "peak_memory_mb": round(peak, 1)})
         versions = {"python": platform.python_version(), "torch": torch.__version__,
-                    "numpy": numpy.__version__}
+                    "numpy": version("numpy")}
         outputs = {str(file.relative_to(self.path)): digest_path(file)
                    for file in sorted(self.path.rglob("*"))
                    if file.is_file() and file.name not in ("timing.json", "metrics.jsonl")}
