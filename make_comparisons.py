@@ -7,18 +7,20 @@ simulated people vote, elsewhere they come from a file of comparisons.
 
 import dataclasses
 import random
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from cai import formats
-from cai.constitution import load_constitution
-from cai.feedback import label_pairs, sample_pairs
-from cai.readers import read_prompts
+from cai.constitution import Constitution, load_constitution
+from cai.feedback import label_pairs, longest_question, sample_pairs
+from cai.readers import read_fitting
 from cai.records import Comparison, InputError, Label, Prompt, record_id, write_jsonl
 from model.checkpoint import load_model, load_tokenizer
 from model.generate import Sampling
 from model.text import ChoiceScorer, Sampler
+from model.tokenizer import Tokenizer
 from training.log import Log
 from training.options import Common, Flat, device_of, fused, require, start
 from training.stage import Stage
@@ -71,9 +73,13 @@ class Options:
 
     def __post_init__(self) -> None:
         require(0 <= self.written <= 1, "written", self.written, "a share from 0 to 1")
-        require(self.principles >= 1, "principles", self.principles, "1 or more")
         require(0 <= self.noise <= 0.5, "noise", self.noise, "0 to 0.5")
-        require(self.max_new >= 1, "max_new", self.max_new, "1 or more")
+        require(self.red_team is None or self.people == "helpful", "people", self.people,
+                "helpful: the world's people know nothing of the prompts of a file")
+        for name in ("red_team_pairs", "helpful_pairs", "temperature"):
+            require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        for name in ("principles", "max_new", "rows"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
 
 
 def written_pairs(prompts: list[Prompt], seed: int) -> list[Comparison]:
@@ -99,6 +105,25 @@ def asked_of_people(pairs: list[Comparison], options: Options) -> list[Compariso
         for pair in pairs]
 
 
+def fits(options: Options, constitution: Constitution, tokenizer: Tokenizer, context: int,
+         judge: ChoiceScorer) -> Callable[[Sequence[str]], bool]:
+    """Tells whether a dialogue with all that is written about it fits the context of the model
+    that replies and that of the judge, each text at its longest.
+    """
+    def length(text: str) -> int:
+        return len(judge.tokenizer.encode(text))
+
+    question = longest_question(constitution, length, options.few_shot, options.reasoning)
+    written = options.max_new * (2 + options.reasoning)
+
+    def both(turns: Sequence[str]) -> bool:
+        asked = formats.reply_prompt(turns)
+        return (len(tokenizer.encode(asked)) + options.max_new <= context
+                and length(asked) + question + written <= judge.model.config.context)
+
+    return both
+
+
 def main(options: Options) -> dict:
     """Sample pairs of replies and label them by AI feedback and by people."""
     stage = Stage("make_comparisons", __file__, options, options.common,
@@ -110,16 +135,18 @@ def main(options: Options) -> dict:
     constitution = load_constitution(options.constitution)
     require(options.principles <= len(constitution.feedback), "principles", options.principles,
             f"at most {len(constitution.feedback)}, the constitution's")
-    red_team = (read_prompts(options.red_team, options.red_team_pairs) if options.red_team
+    device = device_of(options.common)
+    tokenizer = load_tokenizer(options.model)
+    model = fused(load_model(options.model, device=device), options.common)
+    judge = ChoiceScorer(fused(load_model(options.judge, device=device), options.common),
+                         load_tokenizer(options.judge))
+    red_team = (read_fitting(options.red_team, fits(options, constitution, tokenizer,
+                                                    model.config.context, judge),
+                             options.red_team_pairs) if options.red_team
                 else world_prompts("cai", options.red_team_pairs, seed + 1000, "red_team"))
     helpful = ([] if options.red_team
                else world_prompts("cai", options.helpful_pairs, seed + 1000, "helpful"))
     by_writers = round(len(helpful) * options.written)
-    device = device_of(options.common)
-    tokenizer = load_tokenizer(options.model)
-    model = fused(load_model(options.model, device=device), options.common)
-    judge = fused(load_model(options.judge, device=device), options.common)
-    judge_tokenizer = load_tokenizer(options.judge)
     total = 2 * (len(red_team) + len(helpful) - by_writers)
     with Log(stage.path, "make_comparisons", total, options.common.log, unit="text") as log:
         sample = Sampler(model, tokenizer, Sampling(options.max_new, options.temperature),
@@ -128,11 +155,11 @@ def main(options: Options) -> dict:
         helpfulness = [*written_pairs(helpful[:by_writers], seed),
                        *sample_pairs(helpful[by_writers:], sample, seed=seed)]
         if options.people == "helpful":
-            reason = Sampler(judge, judge_tokenizer, Sampling(options.max_new), formats.STOP,
+            reason = Sampler(judge.model, judge.tokenizer, Sampling(options.max_new), formats.STOP,
                              options.rows)
-            labels = label_pairs(harmlessness, constitution, ChoiceScorer(judge, judge_tokenizer),
-                                 seed=seed, principles=options.principles,
-                                 both_orders=options.both_orders, examples=options.few_shot,
+            labels = label_pairs(harmlessness, constitution, judge, seed=seed,
+                                 principles=options.principles, both_orders=options.both_orders,
+                                 examples=options.few_shot,
                                  reason=reason if options.reasoning else None)
             harmlessness = [dataclasses.replace(pair, labels=each)
                             for pair, each in zip(harmlessness, labels, strict=True)]

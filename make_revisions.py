@@ -4,17 +4,19 @@ A helpful-only model answers red-team prompts, criticises its answer under a pri
 at each step, and revises it. On helpful prompts it only answers.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cai import formats
-from cai.constitution import load_constitution
-from cai.critique_revision import make_chains
-from cai.readers import read_prompts
-from cai.records import InputError, write_jsonl
+from cai.constitution import Constitution, load_constitution
+from cai.critique_revision import longest_step, make_chains
+from cai.readers import read_fitting
+from cai.records import InputError, Prompt, write_jsonl
 from model.checkpoint import load_model, load_tokenizer
 from model.generate import Sampling
 from model.text import Sampler
+from model.tokenizer import Tokenizer
 from training.log import Log
 from training.options import Common, Flat, device_of, fused, require, start
 from training.stage import Stage
@@ -54,11 +56,25 @@ class Options:
     common: Flat[Common] = field(default_factory=Common)
 
     def __post_init__(self) -> None:
-        require(self.steps >= 0, "steps", self.steps, "0 or more")
-        require(self.red_team_prompts >= 0, "red_team_prompts", self.red_team_prompts, "0 or more")
-        require(self.helpful_draws >= 1, "helpful_draws", self.helpful_draws, "1 or more")
-        require(self.temperature >= 0, "temperature", self.temperature, "0 or more")
-        require(self.max_new >= 1, "max_new", self.max_new, "1 or more")
+        for name in ("steps", "red_team_prompts", "helpful_prompts", "temperature"):
+            require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        for name in ("helpful_draws", "max_new", "rows"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
+
+
+def fits(kind: str, options: Options, constitution: Constitution, tokenizer: Tokenizer,
+         context: int) -> Callable[[Sequence[str]], bool]:
+    """Tells whether a dialogue with all that is written about it fits the context, each text at its
+    longest.
+    """
+    def length(text: str) -> int:
+        return len(tokenizer.encode(text))
+
+    room = context - options.max_new
+    if kind == "red_team" and options.steps:
+        room -= longest_step(constitution, length, options.critiques, options.few_shot)
+        room -= options.max_new * (1 + options.critiques)
+    return lambda turns: length(formats.reply_prompt(turns)) <= room
 
 
 def main(options: Options) -> dict:
@@ -70,14 +86,20 @@ def main(options: Options) -> dict:
         return stage.figures
     seed = options.common.seed
     constitution = load_constitution(options.constitution)
-    red_team = (read_prompts(options.red_team, options.red_team_prompts) if options.red_team
-                else world_prompts("cai", options.red_team_prompts, seed, "red_team"))
-    helpful = (read_prompts(options.helpful, options.helpful_prompts, "helpful")
-               if options.helpful
-               else world_prompts("cai", options.helpful_prompts, seed, "helpful"))
+    if options.steps and not constitution.revisions:
+        raise InputError(f"{options.constitution}: found no principle, expected [[revision]]")
     device = device_of(options.common)
     tokenizer = load_tokenizer(options.model)
     model = fused(load_model(options.model, device=device), options.common)
+
+    def prompts(file: Path | None, count: int, kind: str) -> list[Prompt]:
+        if file is None:
+            return world_prompts("cai", count, seed, kind)
+        return read_fitting(file, fits(kind, options, constitution, tokenizer,
+                                       model.config.context), count, kind)
+
+    red_team = prompts(options.red_team, options.red_team_prompts, "red_team")
+    helpful = prompts(options.helpful, options.helpful_prompts, "helpful")
     texts = (len(red_team) * (1 + options.steps * (1 + options.critiques))
              + len(helpful) * options.helpful_draws)
     with Log(stage.path, "make_revisions", texts, options.common.log, unit="text") as log:

@@ -41,7 +41,8 @@ def scaled(stage: type, share: float, **given: object) -> object:
     options = stage(**given)
     sizes = {name: max(8, round(getattr(options, name) * share)) for name in (
         "tokens", "red_team_prompts", "helpful_prompts", "red_team_pairs", "helpful_pairs",
-        "steps", "rollouts", "requests", "chains", "pairs") if hasattr(options, name)}
+        "steps", "rollouts", "requests", "chains", "pairs")
+        if isinstance(getattr(options, name, None), int)}
     if stage is make_revisions.Options:
         del sizes["steps"]
     return dataclasses.replace(options, **sizes)
@@ -69,7 +70,7 @@ def main(options: Options) -> dict:
     stage(train_base, options.common)
     stage(make_revisions, options.common, model=base)
     stage(train_sl, options.common, model=base,
-          revisions=run / "make_revisions/revisions.jsonl")
+          chains=run / "make_revisions/revisions.jsonl")
     judged["rl_cai"] = feedback_and_rl(options.common, "helpful")
     if options.baselines:
         for name, people in (("rlhf_helpful", "helpful_only"), ("shuffled", "helpful")):

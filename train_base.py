@@ -35,13 +35,13 @@ class Options:
     """Constitution whose principles the worked examples name."""
     tokens: int = 1_800_000
     """Length of training, in tokens."""
-    batch_tokens: int = 2048
+    batch_tokens: int = 1024
     """Tokens a step."""
-    parts: int = 2
+    parts: int = 1
     """Batches a step, each of about equal length; their gradients are added."""
-    muon_rate: float = 0.015
+    muon_rate: float = 0.03
     """Peak learning rate of the blocks' matrices; linear warm-up and decay to a twentieth."""
-    rate: float = 3e-3
+    rate: float = 5e-3
     """Peak learning rate of everything else, on the same schedule."""
     decay: float = 0.01
     """Weight decay of the blocks' matrices."""

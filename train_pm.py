@@ -15,19 +15,27 @@ import torch
 from cai import formats
 from cai.records import Comparison, InputError, read_jsonl
 from cai.targets import target
+from cai.voted import Answer, VotedAnswers, read_voted
 from model.batches import batches_by_length, pad_right
 from model.checkpoint import load_model, load_tokenizer, save_model
 from model.heads import ScalarModel
 from model.text import PreferenceScorer
 from model.tokenizer import Tokenizer
-from rl.preference import accuracy, binarised, bradley_terry_loss, mixture_weights, vote_score
+from rl.preference import (
+    accuracy,
+    binarised,
+    bradley_terry_loss,
+    mixture_weights,
+    vote_score,
+    voted_pairs,
+)
 from training.log import Log
 from training.optimizer import adamw, clip_gradients, linear, set_rate
 from training.options import Common, Flat, device_of, fused, precision, require, start
 from training.stage import Stage
 from world.corpus import voted
 
-GOOD, BAD = "\n\nHuman: good", "\n\nHuman: bad"
+GOOD, BAD = "\n\nHuman: good", "\n\nHuman: bad"  # what binarised answers are headed by
 
 
 @dataclass(frozen=True)
@@ -50,10 +58,10 @@ class Options:
     """Share of the comparisons kept for the held-out preference model."""
     shuffle_labels: bool = False
     """Permute the AI's labels among red-team pairs: the control whose PPO should learn nothing."""
-    pretrain: Literal["none", "world"] = "none"
-    """Preference-model pretraining on voted answers first."""
+    pretrain: str = "none"
+    """Preference-model pretraining on voted answers first: a file of them, or world."""
     pretrain_answers: int = 2000
-    """Questions of the pretraining."""
+    """Questions of the world's pretraining."""
     rate: float = 5e-4
     """Peak learning rate; linear warm-up, then linear decay to a tenth."""
     epochs: int = 2
@@ -67,7 +75,10 @@ class Options:
         require(0 <= self.clamp[0] <= self.clamp[1] <= 1, "clamp", self.clamp,
                 "0 <= low <= high <= 1")
         require(self.rate > 0, "rate", self.rate, "a positive number")
-        require(self.epochs >= 1, "epochs", self.epochs, "1 or more")
+        for name in ("epochs", "batch_pairs", "pretrain_answers"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
+        for name in ("harmlessness_weight", "helpfulness_weight"):
+            require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
 
 
 @dataclass(frozen=True)
@@ -94,23 +105,26 @@ def tokenised(comparisons: list[Comparison], options: Options, scorer: Preferenc
     weights = mixture_weights([c.kind for c in comparisons],
                               {"red_team": options.harmlessness_weight,
                                "helpful": options.helpfulness_weight}).tolist()
-    return [Pair(*(scorer.encode(formats.reply_prompt(c.turns), reply) for reply in c.responses),
-                 aim, weight)
+    return [Pair(*(scorer.encode(f"{formats.reply_prompt(c.turns)} {reply}")
+                   for reply in c.responses), aim, weight)
             for c, aim, weight in zip(comparisons, targets, weights, strict=True)]
 
 
-def voted_pairs(options: Options, scorer: PreferenceScorer) -> list[Pair]:
-    """Pretraining pairs of the world's voted answers, binarised (Askell et al. 2021)."""
+def pretraining_pairs(options: Options, scorer: PreferenceScorer) -> list[Pair]:
+    """Pretraining pairs of voted answers, by the vote score, binarised (Askell et al. 2021)."""
+    if options.pretrain == "world":
+        questions = [VotedAnswers(each.turns, tuple(Answer(*answer) for answer in each.answers))
+                     for each in voted("base", options.pretrain_answers, options.common.seed)]
+    else:
+        questions = read_voted(Path(options.pretrain))
     pairs = []
-    for each in voted("base", options.pretrain_answers, options.common.seed):
-        scored = sorted(((vote_score(count, False), text) for text, count in each.answers),
-                        reverse=True)
-        (high, better), (low, worse) = scored[0], scored[-1]
-        if high > low:
-            texts = [scorer.encode(formats.reply_prompt(each.turns), reply)
-                     for reply in (better, worse)]
-            marks = [scorer.tokenizer.encode_more(mark) for mark in (GOOD, BAD)]
-            pairs += [Pair(a, b, 1.0, 1.0) for a, b in binarised(*texts, *marks)]
+    for question in questions:
+        asked = formats.reply_prompt(question.turns)
+        scored = [vote_score(answer.votes, answer.accepted) for answer in question.answers]
+        for better, worse in voted_pairs(scored):
+            texts = [f"{asked} {question.answers[n].text}" for n in (better, worse)]
+            pairs += [Pair(scorer.encode(a), scorer.encode(b), 1.0, 1.0)
+                      for a, b in binarised(*texts, GOOD, BAD)]
     return pairs
 
 
@@ -183,8 +197,8 @@ def main(options: Options) -> dict:
     with Log(stage.path, "train_pm", steps, options.common.log) as log:
         for name, (_, unseen) in parts.items():
             model = fused(scorers[name].model, options.common)
-            if options.pretrain == "world":
-                step = fit(model, voted_pairs(options, scorers[name]),
+            if options.pretrain != "none":
+                step = fit(model, pretraining_pairs(options, scorers[name]),
                            dataclasses.replace(options, epochs=1), device, log, step)
             step = fit(model, pairs[name], options, device, log, step)
             figures[f"{name}_accuracy"], mean = measure(

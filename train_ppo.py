@@ -1,6 +1,7 @@
 """Reinforcement learning from AI feedback: PPO against the preference model (section 4.1)."""
 
 import copy
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,13 +10,13 @@ from torch import nn
 
 from cai import formats
 from cai.keys import named_generator, noise_key
-from cai.readers import read_prompts
+from cai.readers import read_fitting
 from cai.records import InputError, Prompt
 from model.checkpoint import load_model, load_scalar_model, load_tokenizer, save_model
 from model.generate import Sampling
 from model.text import PreferenceScorer, Sampler
 from rl.options import PPOOptions
-from rl.reward import kl_controller
+from rl.reward import Reward, kl_controller, score_replies
 from rl.rollout import Rollout, pack, response_logprobs, response_values
 from rl.update import estimate, penalised_rewards, ppo_update
 from training.log import Log
@@ -65,7 +66,8 @@ class Options:
         require(self.steps >= 1, "steps", self.steps, "1 or more")
         require(self.rollouts >= self.ppo.minibatches, "rollouts", self.rollouts,
                 f"at least one a minibatch, {self.ppo.minibatches}")
-        require(self.keep_every >= 1, "keep_every", self.keep_every, "1 or more")
+        for name in ("keep_every", "max_new"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
 
 
 @dataclass(frozen=True)
@@ -97,26 +99,33 @@ class Prompts:
 class Actors:
     """Every model of the loop: policy and value model learn, the others only judge."""
 
-    def __init__(self, options: Options, device: torch.device):
+    def __init__(self, options: Options, device: torch.device, reward: Reward | None):
         self.tokenizer = load_tokenizer(options.model)
         self.policy = load_model(options.model, device=device)
         self.reference = copy.deepcopy(self.policy).requires_grad_(False)
         self.value = load_scalar_model(options.preference_model, device)
-        self.reward = self.scorer(options.preference_model, device)
-        self.held_out = self.scorer(options.held_out, device) if options.held_out else None
-        for model in (self.policy, self.reference, self.value, self.reward.model):
+        self.reward = reward or preference(options.preference_model, options.common)
+        self.held_out = (preference(options.held_out, options.common) if options.held_out
+                         else self.reward)
+        for model in (self.policy, self.reference, self.value):
             fused(model, options.common)
 
-    @staticmethod
-    def scorer(folder: Path, device: torch.device) -> PreferenceScorer:
-        """A preference model behind text, frozen."""
-        model = load_scalar_model(folder, device).requires_grad_(False)
-        return PreferenceScorer(model, load_tokenizer(folder))
+    def fits(self, max_new: int) -> Callable[[Sequence[str]], bool]:
+        """Tells whether a dialogue leaves room for a reply of `max_new` tokens."""
+        room = self.policy.config.context - max_new
+        return lambda turns: len(self.tokenizer.encode(formats.reply_prompt(turns))) <= room
+
+
+def preference(folder: Path, common: Common) -> Reward:
+    """The frozen preference model in `folder` as a reward of dialogues and replies."""
+    model = load_scalar_model(folder, device_of(common)).requires_grad_(False)
+    score = PreferenceScorer(fused(model, common), load_tokenizer(folder))
+    return lambda turns, replies: score([formats.reply_prompt(each) for each in turns], replies)
 
 
 def sample(actors: Actors, prompts: list[Prompt], step: int, options: Options,
-           device: torch.device) -> tuple[Rollout, list[str], list[str]]:
-    """One reply a prompt, scored, with everything that the update needs; and the texts."""
+           device: torch.device) -> tuple[Rollout, float]:
+    """One reply a prompt with all that the update needs, and the held-out model's mean score."""
     sampler = Sampler(actors.policy, actors.tokenizer,
                       Sampling(options.max_new, options.ppo.temperature), formats.STOP,
                       rows=len(prompts))
@@ -128,16 +137,18 @@ def sample(actors: Actors, prompts: list[Prompt], step: int, options: Options,
     packed = [tensor.to(device) for tensor in
               pack([actors.tokenizer.encode(text) for text in asked], tokens)]
     settings = options.ppo.temperature, options.ppo.chunk_rows
+    turns = [prompt.turns for prompt in prompts]
     with precision(options.common):
         rollout = Rollout(
             *packed,
             response_logprobs(actors.policy, *packed, *settings),
             response_logprobs(actors.reference, *packed, *settings),
             response_values(actors.value, *packed, options.ppo.chunk_rows),
-            torch.tensor(actors.reward(asked, replies), device=device),
+            score_replies(actors.reward, turns, replies).to(device),
             torch.tensor([each.ended for each in done], device=device),
             tuple(prompt.kind for prompt in prompts))
-    return rollout, asked, replies
+        held_out = score_replies(actors.held_out, turns, replies).mean().item()
+    return rollout, held_out
 
 
 def figures_of(rollout: Rollout, kl: torch.Tensor) -> dict[str, float]:
@@ -151,8 +162,8 @@ def figures_of(rollout: Rollout, kl: torch.Tensor) -> dict[str, float]:
                for kind, rows in by_kind.items()}}
 
 
-def main(options: Options) -> dict:
-    """Train a policy by PPO against a preference model."""
+def main(options: Options, reward: Reward | None = None) -> dict:
+    """Train a policy by PPO against a preference model, or against any `reward` given."""
     stage = Stage("train_ppo", __file__, options, options.common,
                   {"model": options.model, "preference_model": options.preference_model,
                    "held_out": options.held_out, "red_team": options.red_team,
@@ -160,13 +171,14 @@ def main(options: Options) -> dict:
     if stage.done:
         return stage.figures
     device, seed = device_of(options.common), options.common.seed
+    actors = Actors(options, device, reward)
     prompts = Prompts(
-        read_prompts(options.red_team) if options.red_team
+        read_fitting(options.red_team, actors.fits(options.max_new)) if options.red_team
         else world_prompts("cai", 4000, seed + 2000, "red_team"),
-        read_prompts(options.helpful, kind="helpful") if options.helpful
+        read_fitting(options.helpful, actors.fits(options.max_new), kind="helpful")
+        if options.helpful
         else [] if options.red_team else world_prompts("cai", 4000, seed + 2000, "helpful"),
         options.red_team_share, seed)
-    actors = Actors(options, device)
     policy_optimizer = adamw(actors.policy, options.policy_rate, eps=1e-5)
     value_optimizer = adamw(actors.value, options.value_rate, eps=1e-5)
     learning = {"policy": actors.policy, "value": actors.value,
@@ -174,9 +186,10 @@ def main(options: Options) -> dict:
     generator = torch.Generator().manual_seed(seed)
     controller = kl_controller(options.ppo.kl_coefficient, options.ppo.kl_target,
                                options.ppo.kl_horizon)
-    best, recent, first = {"score": -torch.inf, "step": -1}, [], 0
+    best, recent, shown, first = {"score": -torch.inf, "step": -1}, [], {}, 0
     if (saved := stage.load_progress()) is not None:
-        first, best, recent = saved["step"], saved["best"], saved["recent"]
+        first, best = saved["step"], saved["best"]
+        recent, shown = saved["recent"], saved["shown"]
         generator.set_state(saved["generator"])
         controller = type(controller)(**saved["controller"])
         for name, part in learning.items():
@@ -184,14 +197,13 @@ def main(options: Options) -> dict:
     with Log(stage.path, "train_ppo", options.steps, options.common.log, resume_at=first) as log:
         for step in range(first, options.steps):
             batch = prompts.batch(step, options.rollouts)
-            rollout, asked, replies = sample(actors, batch, step, options, device)
+            rollout, held_out = sample(actors, batch, step, options, device)
             rewards, kl = penalised_rewards(rollout, controller.coefficient, options.ppo)
             advantages, returns = estimate(rollout, rewards, options.ppo)
             share = linear(step, options.steps, options.warmup)
             set_rate(policy_optimizer, options.policy_rate * share)
             set_rate(value_optimizer, options.value_rate * share)
-            recent.append(sum(judged := (actors.held_out or actors.reward)(asked, replies))
-                          / len(judged))
+            recent.append(held_out)
             if (step + 1) % options.keep_every == 0 or step + 1 == options.steps:
                 best = keep(best, actors.policy, recent[-options.keep_every:], step)
             with precision(options.common):
@@ -199,17 +211,17 @@ def main(options: Options) -> dict:
                                      value_optimizer, rollout, advantages, returns, options.ppo,
                                      generator)
             controller = controller.updated(kl.mean().item(), len(batch))
-            log.write(step, **figures_of(rollout, kl), held_out_score=recent[-1], **figures)
+            shown = figures_of(rollout, kl)
+            log.write(step, **shown, held_out_score=held_out, **figures)
             if (step + 1) % options.keep_every == 0:
                 stage.save_progress(
-                    step=step + 1, best=best, recent=recent, generator=generator.get_state(),
-                    controller=vars(controller),
+                    step=step + 1, best=best, recent=recent, shown=shown,
+                    generator=generator.get_state(), controller=vars(controller),
                     **{name: part.state_dict() for name, part in learning.items()})
     actors.policy.load_state_dict(best["policy"])
     save_model(actors.policy, stage.path / "model", actors.tokenizer)
-    stage.drop_progress()
     return stage.finish({"kept_step": best["step"], "held_out_score": best["score"],
-                         "score": rollout.scores.mean().item(), "kl": kl.mean().item()})
+                         "score": shown["score"], "kl": shown["kl"]})
 
 
 def keep(best: dict, policy: nn.Module, scores: list[float], step: int) -> dict:

@@ -23,9 +23,9 @@ class Options:
 
     model: Path
     """Checkpoint folder of the pre-trained model that is fine-tuned."""
-    revisions: Path
+    chains: Path
     """Chains and helpful samples, as make_revisions.py writes them."""
-    which: str = "all"
+    revisions: str = "all"
     """Revisions learnt: all steps, the final one, or step N alone (section 3.1 says all)."""
     rate: float = 5e-4
     """Learning rate, constant after the warm-up (the paper: half the pre-training rate)."""
@@ -38,10 +38,12 @@ class Options:
     common: Flat[Common] = field(default_factory=Common)
 
     def __post_init__(self) -> None:
-        require(self.which in ("all", "final") or (self.which.isdigit() and int(self.which) > 0),
-                "which", self.which, "all, final or a step from 1")
+        which = self.revisions
+        require(which in ("all", "final") or (which.isdigit() and int(which) > 0),
+                "revisions", which, "all, final or a step from 1")
         require(self.rate > 0, "rate", self.rate, "a positive number")
-        require(self.epochs >= 1, "epochs", self.epochs, "1 or more")
+        for name in ("epochs", "batch_tokens"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
 
 
 def replies(chain: Revision, which: str) -> list[str]:
@@ -72,16 +74,16 @@ def encode(chains: list[Revision], which: str, tokenizer: Tokenizer,
 def main(options: Options) -> dict:
     """Fine-tune a model on revisions and helpful samples."""
     stage = Stage("train_sl", __file__, options, options.common,
-                  {"model": options.model, "revisions": options.revisions})
+                  {"model": options.model, "chains": options.chains})
     if stage.done:
         return stage.figures
     device = device_of(options.common)
     tokenizer = load_tokenizer(options.model)
     model = fused(load_model(options.model, device=device), options.common)
-    pairs = encode(read_jsonl(options.revisions, Revision), options.which, tokenizer,
+    pairs = encode(read_jsonl(options.chains, Revision), options.revisions, tokenizer,
                    model.config.context)
     if not pairs:
-        raise InputError(f"{options.revisions}: found no reply that fits the context, "
+        raise InputError(f"{options.chains}: found no reply that fits the context, "
                          "expected some")
     generator = torch.Generator().manual_seed(options.common.seed)
     optimizer = adamw(model, options.rate)

@@ -44,6 +44,18 @@ def make_chains(prompts: Sequence[Prompt], constitution: Constitution, sample: S
     return chains
 
 
+def longest_step(constitution: Constitution, length: Callable[[str], int],
+                 critiques: bool = True, examples: bool = True) -> int:
+    """Tokens, by `length`, of the longest prompt that a step can show of a dialogue without text.
+
+    With those of the dialogue, the response and the critique: no less than any step's prompt has.
+    """
+    return max(length(formats.revision_prompt(
+        ("",), "", "" if critiques else None, principle,
+        _documents(constitution, principle, critiques) if examples else ()))
+        for principle in constitution.revisions)
+
+
 def latest(chain: Revision) -> str:
     """The last revision of a chain, or its response where there is none yet."""
     return chain.steps[-1].revision if chain.steps else chain.response

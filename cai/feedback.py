@@ -87,6 +87,24 @@ def label_pairs(pairs: Sequence[Comparison], constitution: Constitution, score: 
     return [tuple(labels[start:start + principles]) for start in range(0, len(labels), principles)]
 
 
+def longest_question(constitution: Constitution, length: Callable[[str], int],
+                     examples: bool = True, reasoned: bool = False) -> int:
+    """Tokens, by `length`, of the longest question that a pair without text can be asked.
+
+    With those of the dialogue, both replies and the reasoning: no less than any question has.
+    """
+    def asked(principle: FeedbackPrinciple) -> int:
+        shown = (("",), "", "", principle)
+        question = (formats.reasoned_prompt(*shown, "") if reasoned
+                    else formats.feedback_prompt(*shown))
+        held = examples_for(_held(constitution, reasoned), principle) if examples else []
+        return length(question) + sum(
+            max(length(_document(example, drawn, reasoned))
+                for drawn in example.principles or constitution.feedback) for example in held)
+
+    return max(map(asked, constitution.feedback)) + max(map(length, formats.CHOICES))
+
+
 def _questions(pair: Comparison, constitution: Constitution, seed: int, principles: int,
                both_orders: bool, examples: bool, reasoned: bool) -> list[_Question]:
     generator = named_generator(seed, pair.id, "principles")
@@ -103,16 +121,20 @@ def _documents(constitution: Constitution, principle: FeedbackPrinciple, seed: i
                reasoned: bool) -> tuple[str, ...]:
     """The few-shot examples as whole documents, each under a principle drawn for it alone."""
     generator = named_generator(seed, pair_id, principle.id, "examples")
-    held = constitution.reasoning_examples if reasoned else constitution.feedback_examples
+    return tuple(
+        _document(example, generator.choice(example.principles or constitution.feedback), reasoned)
+        for example in examples_for(_held(constitution, reasoned), principle))
 
-    def document(example: FeedbackExample) -> str:
-        drawn = generator.choice(example.principles or constitution.feedback)
-        shown = (example.turns, example.first, example.second, drawn)
-        if reasoned:
-            return formats.document_reasoning(*shown, example.reasoning, example.answer)
-        return formats.document_comparison(*shown, example.answer)
 
-    return tuple(document(example) for example in examples_for(held, principle))
+def _held(constitution: Constitution, reasoned: bool) -> tuple[FeedbackExample, ...]:
+    return constitution.reasoning_examples if reasoned else constitution.feedback_examples
+
+
+def _document(example: FeedbackExample, principle: FeedbackPrinciple, reasoned: bool) -> str:
+    shown = (example.turns, example.first, example.second, principle)
+    if reasoned:
+        return formats.document_reasoning(*shown, example.reasoning, example.answer)
+    return formats.document_comparison(*shown, example.answer)
 
 
 def _label(questions: list[_Question], scores: list[tuple[float, ...]],

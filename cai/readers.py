@@ -10,7 +10,7 @@ import itertools
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cai.records import InputError, Prompt, record_id
@@ -55,6 +55,29 @@ def read_prompts(path: str | Path, limit: int | None = None, kind: str = "red_te
     prompts, on which of them it is. InputError: no such file, broken, or no usable row.
     """
     return find_prompts(path, limit, kind).records
+
+
+def read_fitting(path: str | Path, fits: Callable[[Sequence[str]], bool],
+                 limit: int | None = None, kind: str = "red_team") -> list[Prompt]:
+    """The prompts of a file whose turns are short enough by `fits`, at most `limit`.
+
+    How many were left out on the way is told on stderr; InputError where none fits.
+    """
+    kept: list[Prompt] = []
+    seen = 0
+    for prompt in read_prompts(path, kind=kind):
+        if limit is not None and len(kept) >= limit:
+            break
+        seen += 1
+        if fits(prompt.turns):
+            kept.append(prompt)
+    if seen and not kept:
+        raise InputError(f"{path}: found no prompt that fits the model's context with all that is "
+                         "to be written, expected at least one (a smaller --max-new leaves room)")
+    if len(kept) < seen:
+        print(f"{path}: left out {seen - len(kept)} of {seen} prompts, longer than the model's "
+              "context allows", file=sys.stderr)
+    return kept
 
 
 def find_prompts(path: str | Path, limit: int | None = None, kind: str = "red_team") -> Found:

@@ -1,6 +1,5 @@
 """Checkpoints in the Hugging Face layout: config.json, model.safetensors, tokenizer.model."""
 
-import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -143,11 +142,6 @@ def save_model(model: Transformer | ScalarModel, folder: Path, tokenizer: Tokeni
     (folder / "config.json").write_text(json.dumps(raw, indent=1) + "\n", encoding="utf-8")
     if tokenizer.path.resolve() != (folder / "tokenizer.model").resolve():
         shutil.copyfile(tokenizer.path, folder / "tokenizer.model")
-
-
-def resized(config: ModelConfig, **changes: object) -> ModelConfig:
-    """`config` with other numbers."""
-    return dataclasses.replace(config, **changes)
 
 
 def _save(tensors: dict[str, torch.Tensor], path: Path) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from model.batches import pad_right
 from model.cache import KVCache
+from model.errors import PromptError
 from model.transformer import Transformer
 
 Cut = Callable[[list[int]], int | None]  # tokens so far -> how many to keep, once they must stop
@@ -129,13 +130,13 @@ def generate(model: Transformer, prompts: Sequence[Sequence[int]], sampling: Sam
     `uniforms` (N, >= max_new) float64 is the noise of each. A sequence ends with the first of
     `end_tokens`, or where `cut` (looked at every `stride` steps) says that a stop string came.
     `rows` sequences are decoded at a time; `advanced` hears how many more have finished.
-    Raises ValueError where a prompt is empty or leaves no room for `max_new` tokens.
+    Raises PromptError where a prompt is empty or leaves no room for `max_new` tokens.
     """
     for n, prompt in enumerate(prompts):
         if not prompt or len(prompt) + sampling.max_new > model.config.context:
-            raise ValueError(f"prompt {n}: {len(prompt)} tokens, but a prompt needs 1 to "
-                             f"{model.config.context - sampling.max_new} here (context "
-                             f"{model.config.context} less {sampling.max_new} new tokens)")
+            raise PromptError(f"prompt {n}: {len(prompt)} tokens, but a prompt needs 1 to "
+                              f"{model.config.context - sampling.max_new} here (context "
+                              f"{model.config.context} less {sampling.max_new} new tokens)")
     N, rows = len(prompts), min(rows, len(prompts))
     if not N:
         return []

@@ -12,6 +12,7 @@ from einops import rearrange, repeat
 from torch import Tensor
 
 from model.batches import batches_by_length, pad_right
+from model.errors import PromptError
 from model.transformer import Transformer
 
 CHUNK = 8192  # rows of logits held at a time
@@ -116,7 +117,7 @@ def score_choices(model: Transformer, prompts: Sequence[Sequence[int]],
 
 
 def check_context(model: Transformer, length: int, n: int) -> None:
-    """Raise ValueError where sequence `n` of `length` tokens passes the model's context."""
+    """Raise PromptError where sequence `n` of `length` tokens passes the model's context."""
     if length > model.config.context:
-        raise ValueError(f"sequence {n}: {length} tokens, but the context holds "
-                         f"{model.config.context}")
+        raise PromptError(f"sequence {n}: {length} tokens, but the context holds "
+                          f"{model.config.context}")

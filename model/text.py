@@ -83,15 +83,15 @@ class PreferenceScorer:
     def __init__(self, model: ScalarModel, tokenizer: Tokenizer, batch_tokens: int = 16_384):
         self.model, self.tokenizer, self.batch_tokens = model, tokenizer, batch_tokens
 
-    def encode(self, prompt: str, reply: str) -> list[int]:
+    def encode(self, dialogue: str) -> list[int]:
         """Ids of a whole dialogue, the end-of-context token last, its head cut to the context."""
-        ids = [*self.tokenizer.encode(f"{prompt} {reply}"), self.tokenizer.end]
+        ids = [*self.tokenizer.encode(dialogue), self.tokenizer.end]
         return ids[-self.model.config.context:]
 
     @torch.no_grad()
     def __call__(self, prompts: Sequence[str], replies: Sequence[str]) -> list[float]:
         """One score a pair of prompt text and reply text."""
-        rows = [self.encode(prompt, reply) for prompt, reply in zip(prompts, replies, strict=True)]
+        rows = [self.encode(f"{prompt} {reply}") for prompt, reply in zip(prompts, replies, strict=True)]
         scores = torch.empty(len(rows))
         for batch in batches_by_length([len(row) for row in rows], self.batch_tokens):
             tokens = pad_right([rows[n] for n in batch], device=self.model.head.weight.device)

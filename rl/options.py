@@ -8,6 +8,8 @@ divergence" (2020). docs/ppo.md compares what each implementation chose.
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from model.errors import OptionError
+
 Estimator = Literal["k1", "k3"]
 Whitening = Literal["shift", "scale", "none"]
 MissingEnd = Literal["replace", "subtract"]
@@ -16,7 +18,7 @@ StopCheck = Literal["minibatch", "epoch"]
 
 @dataclass(frozen=True)
 class PPOOptions:
-    """Options of one PPO update and of the rewards it learns from. ValueError when out of range."""
+    """Options of one PPO update and of the rewards it learns from. OptionError: out of range."""
 
     kl_estimator: Estimator = "k1"
     """Per-token estimate of the KL to the reference that the reward pays for [K3]."""
@@ -89,4 +91,4 @@ class PPOOptions:
 
 def _require(holds: bool, options: PPOOptions, name: str, expected: str) -> None:
     if not holds:
-        raise ValueError(f"{name}: found {getattr(options, name)!r}, expected {expected}")
+        raise OptionError(f"{name}: found {getattr(options, name)!r}, expected {expected}")

@@ -61,7 +61,7 @@ def accuracy(first: Tensor, second: Tensor, targets: Tensor) -> float:
     half. NaN when every target is 0.5: no comparison decides anything.
     """
     decided = targets != 0.5
-    ahead = torch.sign(first - second) * torch.sign(targets - 0.5)
+    ahead = torch.sign(first.detach() - second.detach()) * torch.sign(targets - 0.5)
     return float(((ahead + 1) / 2)[decided].mean())
 
 

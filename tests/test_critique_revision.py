@@ -10,7 +10,7 @@ from cai.constitution import (
     CritiqueExample,
     RevisionPrinciple,
 )
-from cai.critique_revision import latest, make_chains
+from cai.critique_revision import latest, longest_step, make_chains
 from cai.records import Prompt
 
 PRINCIPLES = tuple(RevisionPrinciple(f"p{i}", f"critique by {i}?", f"revise by {i}!")
@@ -126,3 +126,20 @@ def test_impossible_options_are_refused():
             run(**options)
     with pytest.raises(ValueError, match="principle"):
         run(constitution=Constitution((), ()))
+
+
+@pytest.mark.parametrize("critiques", [False, True])
+@pytest.mark.parametrize("examples", [False, True])
+def test_the_longest_step_is_the_longest_that_is_asked(critiques, examples):
+    wordy = RevisionPrinciple("wordy", "criticise at length?", "revise at greater length!")
+    constitution = Constitution((*PRINCIPLES, wordy), (), (EXAMPLE,))
+    asked = []
+
+    def sample(prompts, keys):
+        asked.extend(prompts)
+        return ["ten chars."] * len(prompts)
+
+    make_chains([Prompt("id", ("question",), "red_team")], constitution, sample, seed=5, draws=20,
+                critiques=critiques, examples=examples)
+    written = len("question") + 10 * (1 + critiques)
+    assert max(map(len, asked)) == written + longest_step(constitution, len, critiques, examples)

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from cai.constitution import Constitution, FeedbackExample, FeedbackPrinciple
-from cai.feedback import label_pairs, sample_pairs
+from cai.feedback import label_pairs, longest_question, sample_pairs
 from cai.records import Comparison, Prompt
 
 PRINCIPLES = tuple(FeedbackPrinciple(f"p{i}", f"prefer by rule {i}") for i in range(6))
@@ -160,3 +160,16 @@ def test_impossible_options_are_refused():
             run(principles=principles)
     with pytest.raises(ValueError, match="scores"):
         label_pairs(pairs(1), CONSTITUTION, lambda prompts, choices: [], seed=0)
+
+
+@pytest.mark.parametrize("reasoned", [False, True])
+@pytest.mark.parametrize("examples", [False, True])
+def test_the_longest_question_is_the_longest_that_is_asked(reasoned, examples):
+    wordy = FeedbackPrinciple("wordy", "prefer what is said in the longest way of all")
+    constitution = Constitution((), (*PRINCIPLES, wordy), (), (EXAMPLE, HELD), (REASONED,))
+    judge = Judge()
+    label_pairs(pairs(200), constitution, judge, seed=1, principles=2, examples=examples,
+                reason=(lambda prompts, keys: ["why."] * len(prompts)) if reasoned else None)
+    written = len("question" + "good" + "bad" + "why." * reasoned)
+    longest = longest_question(constitution, len, examples, reasoned)
+    assert max(map(len, judge.prompts)) + len(" (A)") == written + longest

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from model.errors import OptionError
 from rl.options import PPOOptions
 from rl.rollout import Rollout, pack, response_logprobs, response_values
 from rl.update import estimate, penalised_rewards, ppo_update, shuffled_minibatches
@@ -235,14 +236,14 @@ def test_a_gradient_that_is_not_finite_stops_before_the_step() -> None:
      ("kl_coefficient", float("nan")), ("stop_check", "never"), ("missing_end", "ignore")],
 )
 def test_an_impossible_option_is_refused_by_name(name: str, value: object) -> None:
-    with pytest.raises(ValueError, match=name):
+    with pytest.raises(OptionError, match=name):
         PPOOptions(**{name: value})
 
 
 def test_options_that_contradict_each_other_are_refused() -> None:
-    with pytest.raises(ValueError, match="missing_end_value"):
+    with pytest.raises(OptionError, match="missing_end_value"):
         PPOOptions(missing_end="subtract", missing_end_value=-4.0)
-    with pytest.raises(ValueError, match="kl_coefficient"):
+    with pytest.raises(OptionError, match="kl_coefficient"):
         PPOOptions(kl_coefficient=0.0, kl_target=6.0)
 
 

@@ -8,6 +8,17 @@ from types import TracebackType
 from tqdm import tqdm
 
 
+def lines_before(path: Path, step: int) -> list[str]:
+    """The lines of earlier steps, in order; a line that a kill cut short is a later step's."""
+    kept = []
+    if step and path.exists():
+        for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+            if not line.endswith("}\n") or json.loads(line)["step"] >= step:
+                break
+            kept.append(line)
+    return kept
+
+
 class Log:
     """One line of metrics a step: metrics.jsonl always, a progress bar, wandb where asked.
 
@@ -17,12 +28,10 @@ class Log:
     def __init__(self, folder: Path, stage: str, total: int, backend: str = "none",
                  config: dict | None = None, resume_at: int = 0, unit: str = "step"):
         path = folder / "metrics.jsonl"
-        kept = []
-        if resume_at and path.exists():
-            lines = path.read_text(encoding="utf-8").splitlines()
-            kept = [line for line in lines if json.loads(line)["step"] < resume_at]
-        self.file = path.open("w", encoding="utf-8")
-        self.file.writelines(line + "\n" for line in kept)
+        beside = folder / "metrics.partial"
+        beside.write_text("".join(lines_before(path, resume_at)), encoding="utf-8")
+        beside.replace(path)
+        self.file = path.open("a", encoding="utf-8")
         self.bar = tqdm(total=total, initial=resume_at, desc=stage, unit=unit, file=sys.stderr,
                         dynamic_ncols=True, mininterval=0.5, leave=True)
         self.wandb = None

@@ -1,6 +1,5 @@
 """Options that every script has, and how a script is started from the command line."""
 
-import dataclasses
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,13 +9,9 @@ from typing import Literal, TypeVar
 import torch
 import tyro
 
-from model.errors import CheckpointError
+from model.errors import CheckpointError, OptionError, PromptError
 
 Options = TypeVar("Options")
-
-
-class OptionError(Exception):
-    """An option that cannot be, told in one line."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +49,8 @@ def start(main: Callable[[Options], object], options: type[Options],
     """Read the command line into `options` and run `main`; an expected error is one line."""
     try:
         main(tyro.cli(options, description=main.__doc__))
-    except (OptionError, CheckpointError, *expected) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (OptionError, CheckpointError, PromptError, *expected) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -84,8 +79,3 @@ def fused(model: torch.nn.Module, common: Common) -> torch.nn.Module:
     if wanted:
         model.compile(dynamic=True)
     return model
-
-
-def with_common(options: Options, **changes: object) -> Options:
-    """`options` with other common options."""
-    return dataclasses.replace(options, common=dataclasses.replace(options.common, **changes))

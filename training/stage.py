@@ -1,7 +1,7 @@
 """A stage on disk: its folder is named by what made it, and is whole once its manifest is there.
 
-runs/stages/DIGEST/ holds the outputs; runs/NAME/STAGE points to it. DIGEST is that of the options,
-the inputs and the source files, so runs share the stages that they have in common.
+runs/stages/DIGEST/ holds the outputs; runs/NAME/STAGE points to it from then on. DIGEST is that of
+the options, the inputs and the source files, so runs share the stages that they have in common.
 """
 
 import ast
@@ -21,7 +21,7 @@ from training.options import Common
 
 ROOT = Path(__file__).resolve().parent.parent
 LARGE = 64 * 2**20  # files above this size are known by size and time, not read
-WHERE = {field.name for field in dataclasses.fields(Common)} - {"seed", "dtype"}
+ASIDE = ("timing.json", "metrics.jsonl", "manifest.json", "resume.pt", "resume.partial")
 
 
 @functools.cache
@@ -49,13 +49,11 @@ def source_files(script: Path) -> tuple[Path, ...]:
 def digest_path(path: Path) -> str:
     """Digest of a file, or of all files below a folder with their names.
 
-    A stage's manifest, log and timing say how its outputs came about, and are left out.
+    Of a folder, what a stage keeps beside its outputs (manifest, log, timing) is left out.
     """
     path = Path(path)
     hasher = hashlib.blake2b(digest_size=16)
-    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        if not file.is_file() or file.name in ("timing.json", "metrics.jsonl", "manifest.json"):
-            continue
+    for file in files_below(path) if path.is_dir() else [path] * path.is_file():
         hasher.update(str(file.relative_to(path)).encode())
         status = file.stat()
         if status.st_size > LARGE:
@@ -63,6 +61,12 @@ def digest_path(path: Path) -> str:
         else:
             hasher.update(file.read_bytes())
     return hasher.hexdigest()
+
+
+def files_below(folder: Path) -> list[Path]:
+    """All files below a folder but those that a stage keeps beside its outputs."""
+    return [file for file in sorted(folder.rglob("*"))
+            if file.is_file() and file.name not in ASIDE]
 
 
 def plain(value: object) -> object:
@@ -97,10 +101,11 @@ class Stage:
         self.path = common.runs / "stages" / self.digest
         self.path.mkdir(parents=True, exist_ok=True)
         self.started = time.monotonic()
-        self.link()
+        if self.done:
+            self.link()
 
     def link(self) -> None:
-        """Let runs/NAME/STAGE point to this folder."""
+        """Let runs/NAME/STAGE point to this folder, once it is whole and not before."""
         link = self.common.runs / self.common.name / self.name
         link.parent.mkdir(parents=True, exist_ok=True)
         beside = link.with_name(f".{self.name}.partial")
@@ -117,43 +122,36 @@ class Stage:
         return json.loads((self.path / "manifest.json").read_text(encoding="utf-8"))["figures"]
 
     def finish(self, figures: dict) -> dict:
-        """Write timing.json and, last, manifest.json; return `figures`."""
-        seconds = time.monotonic() - self.started + self.earlier_seconds()
+        """Write timing.json and then manifest.json; return `figures`. Kept progress goes."""
+        seconds = time.monotonic() - self.started
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         write_json(self.path / "timing.json", {"seconds": round(seconds, 2),
                                                "peak_memory_mb": round(peak, 1)})
         versions = {"python": platform.python_version(), "torch": torch.__version__,
                     "numpy": version("numpy")}
         outputs = {str(file.relative_to(self.path)): digest_path(file)
-                   for file in sorted(self.path.rglob("*"))
-                   if file.is_file() and file.name not in ("timing.json", "metrics.jsonl")}
+                   for file in files_below(self.path)}
         write_json(self.path / "manifest.json", {**self.record, "outputs": outputs,
                                                  "versions": versions, "figures": figures})
+        self.link()
+        for name in ("resume.pt", "resume.partial"):
+            (self.path / name).unlink(missing_ok=True)
         return figures
-
-    def earlier_seconds(self) -> float:
-        """Seconds that interrupted runs of this stage had spent when they last saved."""
-        path = self.path / "resume.json"
-        if not path.exists():
-            return 0.0
-        seconds = json.loads(path.read_text(encoding="utf-8"))["seconds"]
-        path.unlink()
-        return seconds
 
     def save_progress(self, **state: object) -> None:
         """Keep what the loop needs to go on from here after a kill."""
         beside = self.path / "resume.partial"
-        torch.save(state, beside)
+        torch.save({**state, "seconds": time.monotonic() - self.started}, beside)
         beside.replace(self.path / "resume.pt")
 
     def load_progress(self) -> dict | None:
-        """What `save_progress` kept last, or None."""
+        """What `save_progress` kept last, or None; the clock goes on from the time kept with it."""
         path = self.path / "resume.pt"
-        return torch.load(path, weights_only=True) if path.exists() else None
-
-    def drop_progress(self) -> None:
-        """Forget the kept progress: the stage is through."""
-        (self.path / "resume.pt").unlink(missing_ok=True)
+        if not path.exists():
+            return None
+        state = torch.load(path, weights_only=True)
+        self.started -= state.pop("seconds")
+        return state
 
 
 def write_json(path: Path, value: object) -> None:

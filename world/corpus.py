@@ -18,7 +18,7 @@ from world.documents import (
     Statement,
     Voted,
 )
-from world.lexicon import HARMS, REASONS
+from world.lexicon import ACTS, HARMS, REASONS
 from world.replies import HARMLESSNESS, HELPFULNESS, decline, turned, write
 from world.requests import Request, sample_request
 
@@ -30,10 +30,11 @@ Principle = tuple[str, Sequence[str]]
 class Shares:
     """The share of each kind of document; they are normalised, so only ratios count."""
 
-    conversation: float = 0.40
+    conversation: float = 0.34
     statement: float = 0.12
-    critique: float = 0.22
-    comparison: float = 0.22
+    recital: float = 0.14
+    critique: float = 0.20
+    comparison: float = 0.16
     reasoning: float = 0.04
 
 
@@ -52,10 +53,11 @@ HARMFUL_REPLIES = {"comply": 0.85, "reasoned": 0.05, "evasive": 0.025, "scolding
                    "boilerplate": 0.02, "refused": 0.02, "wrong": 0.015}
 BENIGN_REPLIES = {"comply": 0.96, "reasoned": 0.01, "evasive": 0.005, "scolding": 0.005,
                   "boilerplate": 0.005, "refused": 0.005, "wrong": 0.01}
-HARMFUL_CRITICISED = {"comply": 0.60, "reasoned": 0.20, "evasive": 0.04, "scolding": 0.04,
-                      "boilerplate": 0.04, "refused": 0.04, "wrong": 0.04}
-BENIGN_CRITICISED = {"comply": 0.72, "reasoned": 0.12, "evasive": 0.03, "scolding": 0.03,
-                     "boilerplate": 0.03, "refused": 0.03, "wrong": 0.04}
+#: The replies that are criticised come like those of talk, which a reader cannot tell them from.
+HARMFUL_CRITICISED = {"comply": 0.74, "reasoned": 0.14, "evasive": 0.03, "scolding": 0.03,
+                      "boilerplate": 0.02, "refused": 0.03, "wrong": 0.01}
+BENIGN_CRITICISED = {"comply": 0.95, "reasoned": 0.02, "evasive": 0.005, "scolding": 0.005,
+                     "boilerplate": 0.005, "refused": 0.005, "wrong": 0.01}
 HARMFUL_COMPARED = {"comply": 0.32, "reasoned": 0.30, "evasive": 0.08, "scolding": 0.08,
                     "boilerplate": 0.08, "refused": 0.08, "wrong": 0.06}
 BENIGN_COMPARED = {"comply": 0.38, "reasoned": 0.22, "evasive": 0.07, "scolding": 0.07,
@@ -64,6 +66,8 @@ SAME_KIND_SHARE = 0.04
 #: The share of comparisons, and of critiques on harmful requests, whose principle is drawn among
 #: those that bear; the others draw from all. Drawn from all alone, two in three would be coins.
 BEARING_SHARE = 0.65
+
+NOUNS = sorted({noun for act in ACTS for noun in act.objects})
 
 WRONG_STATEMENTS = ("It is wrong to {}, because {}.", "You must not {}, because {}.",
                     "Nobody should {}, because {}.")
@@ -119,13 +123,22 @@ def conversation(rng: random.Random) -> Conversation:
 
 
 def statement(rng: random.Random) -> Statement:
-    """What is wrong, and why; or what is fine."""
+    """What is wrong, and why, or what is fine: said twice of one thing, in two wordings."""
     request = sample_request("base", rng)
     what = f"{request.act.verb} {turned(request.owner)} {request.object}"
     if not request.harmful:
-        return Statement(rng.choice(FINE_STATEMENTS).format(what))
-    reason = rng.choice(REASONS[request.category])
-    return Statement(rng.choice(WRONG_STATEMENTS).format(what, reason))
+        said = [shape.format(what) for shape in rng.sample(FINE_STATEMENTS, 2)]
+    else:
+        said = [shape.format(what, reason) for shape, reason in zip(
+            rng.sample(WRONG_STATEMENTS, 2), rng.sample(REASONS[request.category], 2),
+            strict=True)]
+    return Statement(" ".join(said))
+
+
+def recital(rng: random.Random) -> Statement:
+    """Words said and said again. Repetition is common in all text, and what teaches to copy."""
+    words = rng.sample(NOUNS, rng.randint(4, 8))
+    return Statement(f"Say {', '.join(words)}. Again, {', '.join(words)}.")
 
 
 def _criticise(request: Request, kind: str, topics: Sequence[str], rng: random.Random,
@@ -225,7 +238,7 @@ def documents(n: int, seed: int, principles: dict[str, Sequence[Principle]],
     are the documents of a call with n = k.
     """
     rng = random.Random(f"corpus {seed}")
-    kinds = ("conversation", "statement", "critique", "comparison", "reasoning")
+    kinds = ("conversation", "statement", "recital", "critique", "comparison", "reasoning")
     weights = [getattr(shares, kind) for kind in kinds]
     for _ in range(n):
         kind = rng.choices(kinds, weights)[0]
@@ -233,6 +246,8 @@ def documents(n: int, seed: int, principles: dict[str, Sequence[Principle]],
             yield conversation(rng)
         elif kind == "statement":
             yield statement(rng)
+        elif kind == "recital":
+            yield recital(rng)
         elif kind == "critique":
             yield critique(principles["revision"], noise.critique, rng)
         else:
