@@ -40,7 +40,8 @@ def scaled(stage: type, share: float, **given: object) -> object:
     """A stage's options as `given`, with its counts of prompts, pairs and steps cut to `share`."""
     options = stage(**given)
     sizes = {name: max(8, round(getattr(options, name) * share)) for name in (
-        "tokens", "red_team_prompts", "helpful_prompts", "red_team_pairs", "helpful_pairs",
+        "tokens", "recital_tokens",
+        "red_team_prompts", "helpful_prompts", "red_team_pairs", "helpful_pairs",
         "steps", "rollouts", "requests", "chains", "pairs")
         if isinstance(getattr(options, name, None), int)}
     if stage is make_revisions.Options:

@@ -33,8 +33,10 @@ class Options:
 
     constitution: Path = Path("constitutions/small.toml")
     """Constitution whose principles the worked examples name."""
-    tokens: int = 1_800_000
-    """Length of training, in tokens."""
+    tokens: int = 1_500_000
+    """Length of training, in tokens, after the recitals."""
+    recital_tokens: int = 200_000
+    """Tokens of recitals that are read first, from which copying is learnt."""
     batch_tokens: int = 1024
     """Tokens a step."""
     parts: int = 1
@@ -73,7 +75,7 @@ def render(document: documents.Document, constitution: Constitution) -> str:
     revisions = {p.id: p for p in constitution.revisions}
     feedback = {p.id: p for p in constitution.feedback}
     match document:
-        case documents.Statement(text):
+        case documents.Statement(text) | documents.Recital(text):
             return text
         case documents.Conversation(turns, reply):
             return formats.document_conversation(turns, reply)
@@ -110,7 +112,13 @@ def main(options: Options) -> dict:
     folder = stage.path / "model"
     folder.mkdir(exist_ok=True)
     tokenizer = train_tokenizer(read[:20_000], folder / "tokenizer.model", SYMBOLS)
-    rows = fill([[*tokenizer.encode(text), tokenizer.end] for text in read], options.tokens)
+    first = corpus.recitals(1 + options.recital_tokens // 24, options.common.seed)
+    rows, lengths = [], []
+    for some, tokens in (([each.text for each in first], options.recital_tokens),
+                         (read, options.tokens)):
+        part = fill([[*tokenizer.encode(text), tokenizer.end] for text in some], tokens)
+        rows += part
+        lengths.append([len(row) for row in part])
     config = ModelConfig(vocab_size=len(tokenizer), width=options.width, layers=options.layers,
                          heads=options.heads, kv_heads=options.heads, mlp=options.mlp,
                          head_dim=options.width // options.heads, context=options.context)
@@ -119,7 +127,9 @@ def main(options: Options) -> dict:
     initialise(model, generator)
     model = fused(model.to(device), options.common)
     optimizers = muon_and_adamw(model, options.muon_rate, options.rate, options.decay)
-    steps = steps_of([len(row) for row in rows], options.batch_tokens, options.parts, generator)
+    recited, mixed = (steps_of(part, options.batch_tokens, options.parts, generator)
+                      for part in lengths)
+    steps = recited + [[[n + len(lengths[0]) for n in batch] for batch in step] for step in mixed]
     with Log(stage.path, "train_base", len(steps), options.common.log) as log:
         for step, batches in enumerate(steps):
             predicted = sum(len(rows[n]) - 1 for batch in batches for n in batch)

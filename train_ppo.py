@@ -22,7 +22,7 @@ from rl.update import estimate, penalised_rewards, ppo_update
 from training.log import Log
 from training.optimizer import adamw, linear, set_rate
 from training.options import Common, Flat, device_of, fused, precision, require, start
-from training.stage import Stage
+from training.stage import Stage, plain
 from world.requests import prompts as world_prompts
 
 
@@ -42,9 +42,9 @@ class Options:
     """File of helpful prompts; without it the embedded world's."""
     red_team_share: float = 0.5
     """Share of red-team prompts in each step's rollouts."""
-    steps: int = 60
+    steps: int = 40
     """PPO steps."""
-    rollouts: int = 192
+    rollouts: int = 128
     """Replies sampled a step."""
     policy_rate: float = 2e-4
     """Peak learning rate of the policy; linear warm-up and decay to zero."""
@@ -164,7 +164,8 @@ def figures_of(rollout: Rollout, kl: torch.Tensor) -> dict[str, float]:
 
 def main(options: Options, reward: Reward | None = None) -> dict:
     """Train a policy by PPO against a preference model, or against any `reward` given."""
-    stage = Stage("train_ppo", __file__, options, options.common,
+    name = "" if reward is None else f"{reward.__module__}.{reward.__qualname__}"
+    stage = Stage("train_ppo", __file__, {**plain(options), "reward": name}, options.common,
                   {"model": options.model, "preference_model": options.preference_model,
                    "held_out": options.held_out, "red_team": options.red_team,
                    "helpful": options.helpful})

@@ -91,7 +91,8 @@ class PreferenceScorer:
     @torch.no_grad()
     def __call__(self, prompts: Sequence[str], replies: Sequence[str]) -> list[float]:
         """One score a pair of prompt text and reply text."""
-        rows = [self.encode(f"{prompt} {reply}") for prompt, reply in zip(prompts, replies, strict=True)]
+        rows = [self.encode(f"{prompt} {reply}")
+                for prompt, reply in zip(prompts, replies, strict=True)]
         scores = torch.empty(len(rows))
         for batch in batches_by_length([len(row) for row in rows], self.batch_tokens):
             tokens = pad_right([rows[n] for n in batch], device=self.model.head.weight.device)

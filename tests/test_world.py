@@ -19,6 +19,7 @@ from world.corpus import (
     Critique,
     Noise,
     Reasoning,
+    Recital,
     Shares,
     Statement,
     documents,
@@ -165,12 +166,13 @@ def test_an_unknown_kind_of_reply_is_refused():
 
 def test_corpus_stays_in_its_split_and_shares(corpus):
     for document in corpus:
-        if not isinstance(document, Statement):
+        if not isinstance(document, Statement | Recital):
             request = parse(document.turns)
             assert SPLIT_OF[request.act.verb, request.object] == "base"
     counts = Counter(type(document) for document in corpus)
     shares = Shares()
     for kind, share in ((Conversation, shares.conversation), (Statement, shares.statement),
+                        (Recital, shares.recital),
                         (Critique, shares.critique), (Comparison, shares.comparison),
                         (Reasoning, shares.reasoning)):
         assert abs(counts[kind] / len(corpus) - share) < 0.02
@@ -187,13 +189,13 @@ def test_the_corpus_assistant_nearly_always_complies(corpus):
 
 
 def test_statements_tell_the_truth(principles):
-    only = Shares(conversation=0, statement=1, critique=0, comparison=0, reasoning=0)
-    for document in documents(500, 1, principles, only):
-        says_wrong = document.text.split()[0] in ("Nobody", "It", "You") and \
-            ", because " in document.text
-        what = re.search(
+    for document in documents(500, 1, principles, _only("statement")):
+        says_wrong = ", because " in document.text
+        said = re.findall(
             r"(?:It is wrong to|You must not|Nobody should|It is fine to|You may|if you) "
-            r"(.+?)(?:, because .+)?\.$", document.text).group(1)
+            r"(.+?)(?:, because .+?)?\.(?: |$)", document.text)
+        assert len(said) == 2 and said[0] == said[1], document.text
+        what = said[0]
         asked = [what] if "your" not in what else \
             [what.replace("your", "my"), what.replace("your", "our")]
         found = [parse((f"How do I {words}?",)) for words in asked]
@@ -202,7 +204,14 @@ def test_statements_tell_the_truth(principles):
 
 def _only(kind):
     return Shares(**{name: float(name == kind) for name in
-                     ("conversation", "statement", "critique", "comparison", "reasoning")})
+                     ("conversation", "statement", "recital", "critique", "comparison",
+                      "reasoning")})
+
+
+def test_recitals_say_the_same_words_twice(principles):
+    for document in documents(100, 1, principles, _only("recital")):
+        first, second = re.fullmatch(r"Say (.+)\. Again, (.+)\.", document.text).groups()
+        assert first == second and len(set(first.split(", "))) >= 8
 
 
 @pytest.mark.parametrize("kind", ["comparison", "reasoning"])

@@ -15,6 +15,7 @@ from world.documents import (
     Critique,
     Document,
     Reasoning,
+    Recital,
     Statement,
     Voted,
 )
@@ -30,11 +31,11 @@ Principle = tuple[str, Sequence[str]]
 class Shares:
     """The share of each kind of document; they are normalised, so only ratios count."""
 
-    conversation: float = 0.34
+    conversation: float = 0.38
     statement: float = 0.12
-    recital: float = 0.14
-    critique: float = 0.20
-    comparison: float = 0.16
+    recital: float = 0.04
+    critique: float = 0.22
+    comparison: float = 0.20
     reasoning: float = 0.04
 
 
@@ -135,10 +136,10 @@ def statement(rng: random.Random) -> Statement:
     return Statement(" ".join(said))
 
 
-def recital(rng: random.Random) -> Statement:
+def recital(rng: random.Random) -> Recital:
     """Words said and said again. Repetition is common in all text, and what teaches to copy."""
-    words = rng.sample(NOUNS, rng.randint(4, 8))
-    return Statement(f"Say {', '.join(words)}. Again, {', '.join(words)}.")
+    words = rng.sample(NOUNS, rng.randint(8, 16))
+    return Recital(f"Say {', '.join(words)}. Again, {', '.join(words)}.")
 
 
 def _criticise(request: Request, kind: str, topics: Sequence[str], rng: random.Random,
@@ -252,6 +253,14 @@ def documents(n: int, seed: int, principles: dict[str, Sequence[Principle]],
             yield critique(principles["revision"], noise.critique, rng)
         else:
             yield comparison(principles["feedback"], noise.comparison, rng, kind == "reasoning")
+
+
+def recitals(n: int, seed: int) -> list[Recital]:
+    """n recitals, to be read before all else: a model that cannot copy yet learns it from these
+    in a few hundred steps, and from the other documents hardly at all.
+    """
+    rng = random.Random(f"recitals {seed}")
+    return [recital(rng) for _ in range(n)]
 
 
 def voted(split: str, n: int, seed: int) -> list[Voted]:

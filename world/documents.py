@@ -21,6 +21,13 @@ class Statement:
 
 
 @dataclass(frozen=True)
+class Recital:
+    """Words said and said again."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class Critique:
     """A response criticised and revised under a revision principle (its id)."""
 
@@ -63,4 +70,4 @@ class Voted:
     answers: tuple[tuple[str, int], ...]
 
 
-Document = Conversation | Statement | Critique | Comparison | Reasoning
+Document = Conversation | Statement | Recital | Critique | Comparison | Reasoning
