@@ -263,7 +263,7 @@ class Transformer(nn.Module):
 def initialise(model: nn.Module, generator: torch.Generator) -> None:
     """Fill a new model's matrices from normal distributions.
 
-    Projections have standard deviation 1 / sqrt(width), those that write to the stream that over
+    Projections have standard deviation 1 / sqrt(inputs), those that write to the stream that over
     sqrt(2 x layers) (Radford et al. 2019), embeddings 0.05. At a width of 128 the customary 0.02
     starts attention so flat that copying is learnt late.
     """

@@ -158,8 +158,9 @@ def test_initialise_scales_the_writers_to_the_stream(tiny) -> None:
     model = tiny(layers=8, width=64, mlp=128)
     initialise(model, torch.Generator().manual_seed(0))
     layer = model.model.layers[0]
-    assert layer.mlp.gate_proj.weight.std().item() == pytest.approx(0.02, rel=0.05)
-    assert layer.mlp.down_proj.weight.std().item() == pytest.approx(0.02 / 4, rel=0.05)
+    assert layer.mlp.gate_proj.weight.std().item() == pytest.approx(64 ** -0.5, rel=0.05)
+    assert layer.mlp.down_proj.weight.std().item() == pytest.approx(128 ** -0.5 / 4, rel=0.05)
+    assert model.model.embed_tokens.weight.std().item() == pytest.approx(0.05, rel=0.05)
     first = layer.self_attn.q_proj.weight.clone()
     initialise(model, torch.Generator().manual_seed(0))
     assert torch.equal(layer.self_attn.q_proj.weight, first)
