@@ -88,11 +88,11 @@ class Prompts:
 
     def draw(self, pool: list[Prompt], kind: str, begin: int, count: int) -> list[Prompt]:
         """`count` prompts of a pool from place `begin` of its endless shuffled order."""
-        drawn = []
-        for place in range(begin, begin + count):
-            lap, at = divmod(place, len(pool))
+        drawn: list[Prompt] = []
+        while len(drawn) < count:
+            lap, at = divmod(begin + len(drawn), len(pool))
             order = named_generator(self.seed, kind, lap).sample(range(len(pool)), len(pool))
-            drawn.append(pool[order[at]])
+            drawn += [pool[n] for n in order[at:at + count - len(drawn)]]
         return drawn
 
 
@@ -121,6 +121,17 @@ def preference(folder: Path, common: Common) -> Reward:
     model = load_scalar_model(folder, device_of(common)).requires_grad_(False)
     score = PreferenceScorer(fused(model, common), load_tokenizer(folder))
     return lambda turns, replies: score([formats.reply_prompt(each) for each in turns], replies)
+
+
+def read(options: Options, actors: Actors) -> Prompts:
+    """The prompts of the files given, those that leave room for a reply; else the world's."""
+    fits, seed = actors.fits(options.max_new), options.common.seed
+    red_team = (read_fitting(options.red_team, fits) if options.red_team
+                else world_prompts("cai", 4000, seed + 2000, "red_team"))
+    helpful = (read_fitting(options.helpful, fits, kind="helpful") if options.helpful
+               else [] if options.red_team
+               else world_prompts("cai", 4000, seed + 2000, "helpful"))
+    return Prompts(red_team, helpful, options.red_team_share, seed)
 
 
 def sample(actors: Actors, prompts: list[Prompt], step: int, options: Options,
@@ -173,13 +184,7 @@ def main(options: Options, reward: Reward | None = None) -> dict:
         return stage.figures
     device, seed = device_of(options.common), options.common.seed
     actors = Actors(options, device, reward)
-    prompts = Prompts(
-        read_fitting(options.red_team, actors.fits(options.max_new)) if options.red_team
-        else world_prompts("cai", 4000, seed + 2000, "red_team"),
-        read_fitting(options.helpful, actors.fits(options.max_new), kind="helpful")
-        if options.helpful
-        else [] if options.red_team else world_prompts("cai", 4000, seed + 2000, "helpful"),
-        options.red_team_share, seed)
+    prompts = read(options, actors)
     policy_optimizer = adamw(actors.policy, options.policy_rate, eps=1e-5)
     value_optimizer = adamw(actors.value, options.value_rate, eps=1e-5)
     learning = {"policy": actors.policy, "value": actors.value,
