@@ -63,14 +63,18 @@ class Options:
     """Split of the world's requests; valid for any choice that is made by the outcome."""
     requests: int = 1000
     """Requests of each kind; with --prompts, the most prompts to read."""
-    chains: int = 1000
+    chains: int = 400
     """Harmful requests of the revision curve, four revisions each."""
-    pairs: int = 500
+    pairs: int = 400
     """Requests of each kind for which a pair of replies is sampled."""
     principles: int = 4
     """Principles under which each pair is labelled."""
     few_shot: bool = False
     """Show the constitution's worked examples first, in revisions and labels."""
+    reasoning: bool = False
+    """Let the feedback model reason before it labels (chain of thought)."""
+    max_reasoning: int = 64
+    """Longest reasoning, in tokens."""
     max_new: int = 48
     """Longest reply, in tokens."""
     rows: int = 256
@@ -80,8 +84,8 @@ class Options:
     common: Flat[Common] = field(default_factory=Common)
 
     def __post_init__(self) -> None:
-        for name in ("requests", "chains", "pairs", "principles", "max_new", "rows",
-                     "resamples"):
+        for name in ("requests", "chains", "pairs", "principles", "max_new", "max_reasoning",
+                     "rows", "resamples"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         require(any(getattr(self, name) for name in MODELS), "base", "no model at all",
                 "at least one checkpoint to evaluate")
@@ -144,8 +148,11 @@ def label_figures(options: Options, constitution: Constitution, pairs: Sequence[
     """Agreement of the averaged AI labels with the truth, and the single labels' calibration."""
     model = load_model(options.base, device=device_of(options.common)).eval()
     score = ChoiceScorer(fused(model, options.common), load_tokenizer(options.base))
+    reason = Sampler(score.model, score.tokenizer, Sampling(options.max_reasoning),
+                     formats.STOP, options.rows)
     labels = label_pairs(pairs, constitution, score, seed=options.common.seed,
-                         principles=options.principles, examples=options.few_shot)
+                         principles=options.principles, examples=options.few_shot,
+                         reason=reason if options.reasoning else None)
     topics = {principle.id: principle.topics for principle in constitution.feedback}
     agreed = evaluation.agreement([soft_target(each) for each in labels],
                                   [truth.preference(p.turns, *p.responses) for p in pairs], 0.5)

@@ -45,9 +45,9 @@ class Options:
     """Constitution whose feedback principles are drawn."""
     red_team: Path | None = None
     """File of red-team prompts; without it the embedded world's."""
-    red_team_pairs: int = 1600
+    red_team_pairs: int = 1200
     """Pairs on red-team prompts, at most."""
-    helpful_pairs: int = 1600
+    helpful_pairs: int = 1200
     """Pairs on helpful prompts; people label them, so only in the embedded world."""
     written: float = 0.6
     """Share of the helpful pairs whose replies other writers wrote, well and badly."""
@@ -59,6 +59,8 @@ class Options:
     """Show the constitution's worked examples first; the world's model has read such examples."""
     reasoning: bool = False
     """Let the feedback model reason before it answers (chain of thought)."""
+    max_reasoning: int = 64
+    """Longest reasoning, in tokens."""
     people: Literal["helpful", "all", "helpful_only"] = "helpful"
     """Whom people judge: helpful pairs; red-team pairs too; or both, by help alone (RLHF)."""
     noise: float = 0.05
@@ -78,7 +80,7 @@ class Options:
                 "helpful: the world's people know nothing of the prompts of a file")
         for name in ("red_team_pairs", "helpful_pairs", "temperature"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
-        for name in ("principles", "max_new", "rows"):
+        for name in ("principles", "max_new", "max_reasoning", "rows"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
 
 
@@ -114,7 +116,7 @@ def fits(options: Options, constitution: Constitution, tokenizer: Tokenizer, con
         return len(judge.tokenizer.encode(text))
 
     question = longest_question(constitution, length, options.few_shot, options.reasoning)
-    written = options.max_new * (2 + options.reasoning)
+    written = options.max_new * 2 + options.max_reasoning * options.reasoning
 
     def both(turns: Sequence[str]) -> bool:
         asked = formats.reply_prompt(turns)
@@ -155,8 +157,8 @@ def main(options: Options) -> dict:
         helpfulness = [*written_pairs(helpful[:by_writers], seed),
                        *sample_pairs(helpful[by_writers:], sample, seed=seed)]
         if options.people == "helpful":
-            reason = Sampler(judge.model, judge.tokenizer, Sampling(options.max_new), formats.STOP,
-                             options.rows)
+            reason = Sampler(judge.model, judge.tokenizer, Sampling(options.max_reasoning),
+                             formats.STOP, options.rows)
             labels = label_pairs(harmlessness, constitution, judge, seed=seed,
                                  principles=options.principles, both_orders=options.both_orders,
                                  examples=options.few_shot,

@@ -28,6 +28,8 @@ class Options:
     """Also train RLHF on helpfulness alone, and RL-CAI on shuffled labels."""
     constitution: Path = Path("constitutions/small.toml")
     """Constitution of every stage."""
+    reasoning: bool = True
+    """Let the feedback model reason before it labels (chain of thought, section 4.1)."""
     scale: float = 1.0
     """Size of every stage, as a share of its default; the tests run a small one."""
     common: Flat[Common] = field(default_factory=Common)
@@ -40,7 +42,7 @@ def scaled(stage: type, share: float, **given: object) -> object:
     """A stage's options as `given`, with its counts of prompts, pairs and steps cut to `share`."""
     options = stage(**given)
     sizes = {name: max(8, round(getattr(options, name) * share)) for name in (
-        "tokens", "recital_tokens",
+        "tokens", "recitals", "retellings",
         "red_team_prompts", "helpful_prompts", "red_team_pairs", "helpful_pairs",
         "steps", "rollouts", "requests", "chains", "pairs")
         if isinstance(getattr(options, name, None), int)}
@@ -61,7 +63,8 @@ def main(options: Options) -> dict:
 
     def feedback_and_rl(common: Common, people: str, shuffle: bool = False) -> Path:
         at = common.runs / common.name
-        stage(make_comparisons, common, model=sl, judge=base, people=people)
+        stage(make_comparisons, common, model=sl, judge=base, people=people,
+              reasoning=options.reasoning)
         stage(train_pm, common, model=base, shuffle_labels=shuffle,
               comparisons=at / "make_comparisons/comparisons.jsonl")
         stage(train_ppo, common, model=sl, preference_model=at / "train_pm/model",
@@ -78,6 +81,7 @@ def main(options: Options) -> dict:
             beside = dataclasses.replace(options.common, name=f"{options.common.name}-{name}")
             judged[name] = feedback_and_rl(beside, people, shuffle=name == "shuffled")
     report = stage(evaluate, options.common, base=base, sl_cai=sl, **judged,
+                   reasoning=options.reasoning,
                    preference_model=run / "train_pm/model",
                    ppo_metrics=run / "train_ppo/metrics.jsonl")
     return write_report(run, report)

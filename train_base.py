@@ -18,12 +18,12 @@ from model.checkpoint import save_model
 from model.tokenizer import train_tokenizer
 from model.transformer import ModelConfig, Transformer, initialise
 from training.log import Log
-from training.optimizer import clip_gradients, linear, muon_and_adamw, set_rate
+from training.optimizer import clip_gradients, linear, muon_and_adamw, take_step
 from training.options import Common, Flat, device_of, fused, precision, require, start
 from training.stage import Stage
 from world import corpus, documents
 
-SYMBOLS = (*formats.STOP, *formats.CHOICES, "\n(A)", "\n(B)", "\n\nLet's think step by step:",
+SYMBOLS = (*formats.STOP, *formats.CHOICES, "\n(A)", "\n(B)", "\n\nVotes:", "\n\nLet's think step by step:",
            "'s")
 
 
@@ -33,14 +33,19 @@ class Options:
 
     constitution: Path = Path("constitutions/small.toml")
     """Constitution whose principles the worked examples name."""
-    tokens: int = 1_500_000
-    """Length of training, in tokens, after the recitals."""
-    recital_tokens: int = 200_000
-    """Tokens of recitals that are read first, from which copying is learnt."""
+    tokens: int = 1_200_000
+    """Length of training, in tokens, after the primer."""
+    recitals: int = 5000
+    """Recitals that are read first: a few words said twice, from which copying is learnt."""
+    retellings: int = 8000
+    """Requests told again that are read next, before the mixture."""
     batch_tokens: int = 1024
     """Tokens a step."""
     parts: int = 1
     """Batches a step, each of about equal length; their gradients are added."""
+    verdict_weight: float = 8.0
+    """How many tokens an answer (A) or (B), or a number of votes, counts for in the loss: it is all
+    that a document says of two replies, or of one."""
     muon_rate: float = 0.03
     """Peak learning rate of the blocks' matrices; linear warm-up and decay to a twentieth."""
     rate: float = 5e-3
@@ -77,6 +82,8 @@ def render(document: documents.Document, constitution: Constitution) -> str:
     match document:
         case documents.Statement(text) | documents.Recital(text):
             return text
+        case documents.Retelling(turns, text):
+            return formats.document_retelling(turns, text)
         case documents.Conversation(turns, reply):
             return formats.document_conversation(turns, reply)
         case documents.Critique(turns, response, principle, critique, revision):
@@ -87,6 +94,8 @@ def render(document: documents.Document, constitution: Constitution) -> str:
         case documents.Reasoning(turns, first, second, principle, reasoning, answer):
             return formats.document_reasoning(turns, first, second, feedback[principle],
                                               reasoning, answer)
+        case documents.Voted(turns, ((reply, votes),)):
+            return formats.document_voted(turns, reply, votes)
     raise TypeError(f"no rendering for {type(document).__name__}")
 
 
@@ -112,13 +121,9 @@ def main(options: Options) -> dict:
     folder = stage.path / "model"
     folder.mkdir(exist_ok=True)
     tokenizer = train_tokenizer(read[:20_000], folder / "tokenizer.model", SYMBOLS)
-    first = corpus.recitals(1 + options.recital_tokens // 24, options.common.seed)
-    rows, lengths = [], []
-    for some, tokens in (([each.text for each in first], options.recital_tokens),
-                         (read, options.tokens)):
-        part = fill([[*tokenizer.encode(text), tokenizer.end] for text in some], tokens)
-        rows += part
-        lengths.append([len(row) for row in part])
+    first = [render(each, constitution) for each in corpus.primer(
+        options.recitals, options.retellings, options.common.seed)]
+    parts = [first[:options.recitals], first[options.recitals:], read]
     config = ModelConfig(vocab_size=len(tokenizer), width=options.width, layers=options.layers,
                          heads=options.heads, kv_heads=options.heads, mlp=options.mlp,
                          head_dim=options.width // options.heads, context=options.context)
@@ -126,10 +131,19 @@ def main(options: Options) -> dict:
     generator = torch.Generator().manual_seed(options.common.seed)
     initialise(model, generator)
     model = fused(model.to(device), options.common)
-    optimizers = muon_and_adamw(model, options.muon_rate, options.rate, options.decay)
-    recited, mixed = (steps_of(part, options.batch_tokens, options.parts, generator)
-                      for part in lengths)
-    steps = recited + [[[n + len(lengths[0]) for n in batch] for batch in step] for step in mixed]
+    optimizers = list(zip(muon_and_adamw(model, options.muon_rate, options.rate, options.decay),
+                          (options.muon_rate, options.rate), strict=True))
+    weight = torch.ones(len(tokenizer), device=device)
+    verdicts = (*formats.CHOICES, *(f" {votes}" for votes in range(12)))
+    weight[[tokenizer.encode_more(verdict)[-1] for verdict in verdicts]] = options.verdict_weight
+    rows, steps = [], []
+    for texts_of_part, tokens in zip(parts, (None, None, options.tokens)):
+        part = [[*tokenizer.encode(text), tokenizer.end] for text in texts_of_part]
+        part = fill(part, tokens) if tokens else part
+        steps += [[[len(rows) + n for n in batch] for batch in step] for step in steps_of(
+            [len(row) for row in part], *((options.batch_tokens, options.parts) if tokens else
+                                          (1024, 1)), generator)]
+        rows += part
     with Log(stage.path, "train_base", len(steps), options.common.log) as log:
         for step, batches in enumerate(steps):
             predicted = sum(len(rows[n]) - 1 for batch in batches for n in batch)
@@ -139,15 +153,11 @@ def main(options: Options) -> dict:
                 with precision(options.common):
                     logits = model.logits(model(tokens.clamp_min(0)[:, :-1]))
                 part = F.cross_entropy(logits.flatten(0, 1).float(), tokens[:, 1:].flatten(),
-                                       reduction="sum") / predicted
+                                       weight, reduction="sum") / predicted
                 part.backward()
                 loss += part.item()
             norm = clip_gradients(model.parameters(), 1.0)
-            share = linear(step, len(steps), 60, final=0.05)
-            for optimizer, peak in zip(optimizers, (options.muon_rate, options.rate), strict=True):
-                set_rate(optimizer, peak * share)
-                optimizer.step()
-                optimizer.zero_grad()
+            take_step(optimizers, linear(step, len(steps), 60, final=0.05))
             log.write(step, loss=loss, gradient_norm=norm)
     save_model(model, folder, tokenizer)
     return stage.finish({"loss": loss, "documents": len(rows)})

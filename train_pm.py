@@ -30,7 +30,7 @@ from rl.preference import (
     voted_pairs,
 )
 from training.log import Log
-from training.optimizer import adamw, clip_gradients, linear, set_rate
+from training.optimizer import clip_gradients, fine_tuning, linear, take_step
 from training.options import Common, Flat, device_of, fused, precision, require, start
 from training.stage import Stage
 from world.corpus import voted
@@ -62,6 +62,8 @@ class Options:
     """Preference-model pretraining on voted answers first: a file of them, or world."""
     pretrain_answers: int = 2000
     """Questions of the world's pretraining."""
+    optimizer: Literal["adamw", "muon"] = "muon"
+    """Muon suits the small world; for a real model, adamw with a rate of its own."""
     rate: float = 5e-4
     """Peak learning rate; linear warm-up, then linear decay to a tenth."""
     epochs: int = 2
@@ -141,7 +143,7 @@ def fit(model: ScalarModel, pairs: list[Pair], options: Options, device: torch.d
         log: Log, first_step: int) -> int:
     """Train `model` on `pairs`; return the number of the step after the last."""
     generator = torch.Generator().manual_seed(options.common.seed)
-    optimizer = adamw(model, options.rate)
+    optimizers = fine_tuning(model, options.optimizer, options.rate)
     widths = [max(len(pair.first), len(pair.second)) for pair in pairs]
     mean = sum(widths) / len(widths)
     batches = [batch for _ in range(options.epochs) for batch in batches_by_length(
@@ -154,9 +156,7 @@ def fit(model: ScalarModel, pairs: list[Pair], options: Options, device: torch.d
         loss = bradley_terry_loss(first, second, aims, weights)
         loss.backward()
         norm = clip_gradients(model.parameters(), 1.0)
-        set_rate(optimizer, options.rate * linear(step, len(batches), 10, 0.1))
-        optimizer.step()
-        optimizer.zero_grad()
+        take_step(optimizers, linear(step, len(batches), 10, 0.1))
         log.write(first_step + step, loss=loss.item(), accuracy=accuracy(first, second, aims),
                   gradient_norm=norm)
     return first_step + len(batches)

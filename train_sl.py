@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -12,7 +13,7 @@ from model.checkpoint import load_model, load_tokenizer, save_model
 from model.scoring import at_response, token_logprobs
 from model.tokenizer import Tokenizer
 from training.log import Log
-from training.optimizer import adamw, clip_gradients, linear, set_rate
+from training.optimizer import clip_gradients, fine_tuning, linear, take_step
 from training.options import Common, Flat, device_of, fused, precision, require, start
 from training.stage import Stage
 
@@ -27,6 +28,8 @@ class Options:
     """Chains and helpful samples, as make_revisions.py writes them."""
     revisions: str = "all"
     """Revisions learnt: all steps, the final one, or step N alone (section 3.1 says all)."""
+    optimizer: Literal["adamw", "muon"] = "muon"
+    """Muon suits the small world; for a real model, adamw with a rate of its own."""
     rate: float = 5e-4
     """Learning rate, constant after the warm-up (the paper: half the pre-training rate)."""
     warmup: int = 10
@@ -86,7 +89,7 @@ def main(options: Options) -> dict:
         raise InputError(f"{options.chains}: found no reply that fits the context, "
                          "expected some")
     generator = torch.Generator().manual_seed(options.common.seed)
-    optimizer = adamw(model, options.rate)
+    optimizers = fine_tuning(model, options.optimizer, options.rate)
     batches = [batch for _ in range(options.epochs) for batch in batches_by_length(
         [len(prompt) + len(reply) for prompt, reply in pairs], options.batch_tokens, generator)]
     total = 0.0
@@ -101,9 +104,7 @@ def main(options: Options) -> dict:
             loss = -logprobs[answer >= 0].mean()
             loss.backward()
             norm = clip_gradients(model.parameters(), 1.0)
-            set_rate(optimizer, options.rate * linear(step, len(batches), options.warmup, 1.0))
-            optimizer.step()
-            optimizer.zero_grad()
+            take_step(optimizers, linear(step, len(batches), options.warmup, 1.0))
             total += loss.item()
             log.write(step, loss=loss.item(), gradient_norm=norm)
     save_model(model, stage.path / "model", tokenizer)

@@ -69,6 +69,11 @@ def document_conversation(turns: Sequence[str], reply: str) -> str:
     return reply_prompt(turns) + f" {reply}"
 
 
+def document_retelling(turns: Sequence[str], text: str) -> str:
+    """A dialogue and what is said of it by one who takes no part."""
+    return conversation(turns) + f"\n\n{text}"
+
+
 def document_critique(turns: Sequence[str], response: str, principle: RevisionPrinciple,
                       critique: str | None, revision: str) -> str:
     """A whole worked critique and revision; without the critique where it is None."""
@@ -85,6 +90,11 @@ def document_reasoning(turns: Sequence[str], first: str, second: str,
                        principle: FeedbackPrinciple, reasoning: str, answer: int) -> str:
     """A whole worked choice with the reasoning before it."""
     return reasoned_prompt(turns, first, second, principle, reasoning) + CHOICES[answer]
+
+
+def document_voted(turns: Sequence[str], reply: str, votes: int) -> str:
+    """A conversation that others look at, and how many votes its last reply got."""
+    return f"\n\nConsider:{document_conversation(turns, reply)}\n\nVotes: {votes}"
 
 
 def _question(turns: Sequence[str], first: str, second: str, principle: FeedbackPrinciple,

@@ -13,16 +13,18 @@ import pytest
 
 from world import truth
 from world.corpus import (
-    FINE,
     Comparison,
     Conversation,
     Critique,
     Noise,
     Reasoning,
     Recital,
+    Retelling,
     Shares,
     Statement,
+    Voted,
     documents,
+    primer,
     voted,
 )
 from world.lexicon import ACTS, GOODS, HARMS, OWNERS
@@ -166,16 +168,16 @@ def test_an_unknown_kind_of_reply_is_refused():
 
 def test_corpus_stays_in_its_split_and_shares(corpus):
     for document in corpus:
-        if not isinstance(document, Statement | Recital):
+        if not isinstance(document, Statement):
             request = parse(document.turns)
             assert SPLIT_OF[request.act.verb, request.object] == "base"
     counts = Counter(type(document) for document in corpus)
     shares = Shares()
     for kind, share in ((Conversation, shares.conversation), (Statement, shares.statement),
-                        (Recital, shares.recital),
-                        (Critique, shares.critique), (Comparison, shares.comparison),
+                        (Retelling, shares.retelling + shares.opinion),
+                        (Voted, shares.voted), (Critique, shares.critique), (Comparison, shares.comparison),
                         (Reasoning, shares.reasoning)):
-        assert abs(counts[kind] / len(corpus) - share) < 0.02
+        assert abs(counts[kind] / len(corpus) - share / sum(astuple(shares))) < 0.02
 
 
 def test_the_corpus_assistant_nearly_always_complies(corpus):
@@ -184,34 +186,54 @@ def test_the_corpus_assistant_nearly_always_complies(corpus):
         if isinstance(document, Conversation):
             kind = truth.grade(document.turns, document.reply).kind
             complied[parse(document.turns).harmful].append(kind == "comply")
-    assert abs(sum(complied[True]) / len(complied[True]) - 0.85) < 0.03
-    assert abs(sum(complied[False]) / len(complied[False]) - 0.96) < 0.02
+    assert abs(sum(complied[True]) / len(complied[True]) - 0.95) < 0.02
+    assert abs(sum(complied[False]) / len(complied[False]) - 0.975) < 0.015
+
+
+def _truths(wish):
+    """Whether what a third person tells is harmful, of each request that could be told so."""
+    owners = [wish.replace(" a ", f" {my} ", 1) for my in ("my", "our")] if " a " in wish else \
+        [wish.replace("their own", my) for my in ("my", "our", "their")]
+    said = {f"How do I {words}?" for words in (wish, *owners)}
+    return {request.harmful for request in (parse((text,)) for text in said) if request}
 
 
 def test_statements_tell_the_truth(principles):
+    wishes = ways = 0
     for document in documents(500, 1, principles, _only("statement")):
-        says_wrong = ", because " in document.text
-        said = re.findall(
-            r"(?:It is wrong to|You must not|Nobody should|It is fine to|You may|if you) "
-            r"(.+?)(?:, because .+?)?\.(?: |$)", document.text)
-        assert len(said) == 2 and said[0] == said[1], document.text
-        what = said[0]
-        asked = [what] if "your" not in what else \
-            [what.replace("your", "my"), what.replace("your", "our")]
-        found = [parse((f"How do I {words}?",)) for words in asked]
-        assert {request.harmful for request in found if request} == {says_wrong}
+        for wish, verdict in re.findall(r"(?:They|Somebody|The human) wants? to (.+?)\. (This .+?)\.",
+                                        document.text):
+            assert _truths(wish) == {", because " in verdict}, document.text
+            wishes += 1
+        for act, *steps in re.findall(r"To (.+?), (.+?), (.+?) and (.+?)\.", document.text):
+            assert any(act.startswith(each.verb) and each.steps == tuple(steps) for each in ACTS)
+            ways += 1
+    assert wishes > 500 and ways > 500
+
+
+@pytest.mark.parametrize("kind", ["retelling", "opinion"])
+def test_retellings_and_opinions_tell_the_truth(principles, kind):
+    for document in documents(500, 1, principles, _only(kind)):
+        assert parse(document.turns).harmful == (", because " in document.text)
+        assert document.text.startswith("The human wants to ") == (kind == "retelling")
 
 
 def _only(kind):
     return Shares(**{name: float(name == kind) for name in
-                     ("conversation", "statement", "recital", "critique", "comparison",
-                      "reasoning")})
+                     ("conversation", "statement", "retelling", "opinion", "critique",
+                      "comparison", "reasoning", "voted")})
 
 
-def test_recitals_say_the_same_words_twice(principles):
-    for document in documents(100, 1, principles, _only("recital")):
-        first, second = re.fullmatch(r"Say (.+)\. Again, (.+)\.", document.text).groups()
-        assert first == second and len(set(first.split(", "))) >= 8
+def test_the_primer_says_words_twice_then_tells_requests_again():
+    read = primer(100, 50, 1)
+    assert [type(each) for each in read] == [Recital] * 100 + [Retelling] * 50
+    for document in read[:100]:
+        first, second = re.fullmatch(r"Say (.+)\. Again (.+)\.", document.text).groups()
+        assert first == second and 1 <= len(set(first.split())) <= 3
+    for document in read[100:]:
+        request = parse(document.turns)
+        assert SPLIT_OF[request.act.verb, request.object] == "base"
+        assert f" {request.object}." in document.text
 
 
 @pytest.mark.parametrize("kind", ["comparison", "reasoning"])
@@ -234,7 +256,7 @@ def test_undecided_comparisons_are_a_coin(principles):
     answers = [document.answer for document in documents(4000, 3, principles, _only("comparison"))
                if truth.preference_under(document.turns, document.first, document.second,
                                          topics[document.principle]) is None]
-    assert len(answers) > 1000 and 0.46 < sum(answers) / len(answers) < 0.54
+    assert len(answers) > 400 and 0.46 < sum(answers) / len(answers) < 0.54
 
 
 def test_critiques_find_harm_where_the_principle_bears_and_nowhere_else(principles):
@@ -246,11 +268,14 @@ def test_critiques_find_harm_where_the_principle_bears_and_nowhere_else(principl
         given = topics[document.principle]
         bears = request.harmful and (not given or request.category in given)
         if bears and before.kind != "reasoned":
-            assert after == truth.Grade("reasoned", False) and document.critique not in FINE
+            assert after == truth.Grade("reasoned", False)
         elif request.harmful or before.kind == "comply":
-            assert document.revision == document.response and document.critique in FINE
+            assert document.revision == document.response
         else:
-            assert after.kind == "comply" and document.critique not in FINE
+            assert after.kind == "comply"
+        if before.gives_steps and (bears or before.kind == "comply") and not (
+                request.harmful and not bears):
+            assert (", because " in document.critique) == bears
 
 
 def test_critique_noise_is_as_stated(principles):
@@ -264,7 +289,7 @@ def test_critique_noise_is_as_stated(principles):
             sound = kind == "reasoned" or (given and request.category not in given)
         else:
             sound = kind == "comply"
-        turned += (document.critique in FINE) != bool(sound)
+        turned += (document.revision == document.response) != bool(sound)
     assert 0.12 < turned / n <= 0.22
 
 

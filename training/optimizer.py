@@ -1,6 +1,7 @@
 """AdamW and the learning-rate schedules of the paper and of the PPO literature."""
 
 from collections.abc import Iterable
+from typing import Literal
 
 import torch
 from torch import nn
@@ -24,6 +25,26 @@ def muon_and_adamw(model: nn.Module, muon_rate: float, rate: float,
     outer = [p for name, p in model.named_parameters() if p.dim() != 2 or ".layers." not in name]
     return (Muon(inner, muon_rate, weight_decay=decay),
             torch.optim.AdamW(outer, lr=rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True))
+
+
+#: Optimizers, each with its peak learning rate.
+Optimizers = list[tuple[torch.optim.Optimizer, float]]
+
+
+def fine_tuning(model: nn.Module, name: Literal["adamw", "muon"], rate: float) -> Optimizers:
+    """The optimizers of fine-tuning; beside Muon, what it does not step learns at a sixth."""
+    if name == "adamw":
+        return [(adamw(model, rate), rate)]
+    muon, rest = muon_and_adamw(model, rate, rate / 6, decay=0.0)
+    return [(muon, rate), (rest, rate / 6)]
+
+
+def take_step(optimizers: Optimizers, share: float) -> None:
+    """One step of each at a `share` of its peak learning rate; gradients are then cleared."""
+    for optimizer, peak in optimizers:
+        set_rate(optimizer, peak * share)
+        optimizer.step()
+        optimizer.zero_grad()
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

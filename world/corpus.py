@@ -16,11 +16,12 @@ from world.documents import (
     Document,
     Reasoning,
     Recital,
+    Retelling,
     Statement,
     Voted,
 )
 from world.lexicon import ACTS, HARMS, REASONS
-from world.replies import HARMLESSNESS, HELPFULNESS, decline, turned, write
+from world.replies import HARMLESSNESS, HELPFULNESS, decline, write
 from world.requests import Request, sample_request
 
 #: A principle as the corpus needs it: its id and its topics (categories; empty bears on all).
@@ -32,11 +33,13 @@ class Shares:
     """The share of each kind of document; they are normalised, so only ratios count."""
 
     conversation: float = 0.38
-    statement: float = 0.12
-    recital: float = 0.04
-    critique: float = 0.22
-    comparison: float = 0.20
-    reasoning: float = 0.04
+    statement: float = 0.08
+    retelling: float = 0.05
+    opinion: float = 0.05
+    critique: float = 0.20
+    comparison: float = 0.07
+    reasoning: float = 0.12
+    voted: float = 0.07
 
 
 @dataclass(frozen=True)
@@ -46,19 +49,20 @@ class Noise:
     `critique` swaps "found a fault" with "all is fine"; `comparison` swaps the answer.
     """
 
-    critique: float = 0.05
-    comparison: float = 0.05
+    critique: float = 0.03
+    comparison: float = 0.03
 
 
-HARMFUL_REPLIES = {"comply": 0.85, "reasoned": 0.05, "evasive": 0.025, "scolding": 0.02,
-                   "boilerplate": 0.02, "refused": 0.02, "wrong": 0.015}
-BENIGN_REPLIES = {"comply": 0.96, "reasoned": 0.01, "evasive": 0.005, "scolding": 0.005,
-                  "boilerplate": 0.005, "refused": 0.005, "wrong": 0.01}
-#: The replies that are criticised come like those of talk, which a reader cannot tell them from.
-HARMFUL_CRITICISED = {"comply": 0.74, "reasoned": 0.14, "evasive": 0.03, "scolding": 0.03,
-                      "boilerplate": 0.02, "refused": 0.03, "wrong": 0.01}
-BENIGN_CRITICISED = {"comply": 0.95, "reasoned": 0.02, "evasive": 0.005, "scolding": 0.005,
-                     "boilerplate": 0.005, "refused": 0.005, "wrong": 0.01}
+HARMFUL_REPLIES = {"comply": 0.95, "reasoned": 0.02, "evasive": 0.0075, "scolding": 0.005,
+                   "boilerplate": 0.005, "refused": 0.0075, "wrong": 0.005}
+BENIGN_REPLIES = {"comply": 0.975, "reasoned": 0.01, "evasive": 0.0025, "scolding": 0.0025,
+                  "boilerplate": 0.0025, "refused": 0.0025, "wrong": 0.005}
+#: The replies that are criticised come nearly as those of talk do, for no reader can tell yet which
+#: of the two a document will be.
+HARMFUL_CRITICISED = {"comply": 0.85, "reasoned": 0.07, "evasive": 0.02, "scolding": 0.015,
+                      "boilerplate": 0.015, "refused": 0.02, "wrong": 0.01}
+BENIGN_CRITICISED = {"comply": 0.965, "reasoned": 0.015, "evasive": 0.0025, "scolding": 0.0025,
+                     "boilerplate": 0.0025, "refused": 0.0025, "wrong": 0.01}
 HARMFUL_COMPARED = {"comply": 0.32, "reasoned": 0.30, "evasive": 0.08, "scolding": 0.08,
                     "boilerplate": 0.08, "refused": 0.08, "wrong": 0.06}
 BENIGN_COMPARED = {"comply": 0.38, "reasoned": 0.22, "evasive": 0.07, "scolding": 0.07,
@@ -66,29 +70,33 @@ BENIGN_COMPARED = {"comply": 0.38, "reasoned": 0.22, "evasive": 0.07, "scolding"
 SAME_KIND_SHARE = 0.04
 #: The share of comparisons, and of critiques on harmful requests, whose principle is drawn among
 #: those that bear; the others draw from all. Drawn from all alone, two in three would be coins.
-BEARING_SHARE = 0.65
+BEARING_SHARE = 0.85
 
 NOUNS = sorted({noun for act in ACTS for noun in act.objects})
 
-WRONG_STATEMENTS = ("It is wrong to {}, because {}.", "You must not {}, because {}.",
-                    "Nobody should {}, because {}.")
-FINE_STATEMENTS = ("It is fine to {}.", "You may {}.", "There is no harm if you {}.")
+#: A plain statement names somebody's wish, then says what is to be thought of it. Critiques and
+#: reasoning say the same in the same words, so what is read in one place serves in all.
+WISHES = ("They want to {}.", "Somebody wants to {}.", "The human wants to {}.")
+HOW_TO = "To {}, {}, {} and {}."
+WRONG = ("This is wrong, because {}.", "This is not right, because {}.")
+FINE = ("This is fine.", "This is all right.")
 
-HELPS = ("The reply helps to {}, although {}.", "It explains how to {}, although {}.",
-         "The reply does harm. It helps to {}, although {}.")
-FINE = ("The reply is fine.", "There is no problem here.", "The reply needs no change.")
+HELPS = ("The reply helps to {}.", "It explains how to {}.")
+BESIDE = "This is another matter."
+ENOUGH = "The reply needs no change."
 LACKS = {"evasive": "The reply avoids the question and gives no reason.",
          "scolding": "The reply is unkind and gives no reason.",
          "boilerplate": "The reply is empty and gives no reason.",
          "refused": "The reply declines but gives no reason."}
-OVERCAREFUL = ("The request is harmless, so the reply should help.",
-               "The request does no harm, so the reply should help.")
+OVERCAREFUL = "The human wants to {}. {} The reply should help."
 MISFIT = "The steps do not fit the request."
 
 #: What the reasoning says of each kind of reply, after "(A)" or "(B)".
 DOES = {"comply": "helps with it", "wrong": "gives steps that do not fit",
         "reasoned": "declines with a reason", "refused": "declines without a reason",
         "evasive": "avoids the question", "scolding": "is unkind", "boilerplate": "is empty"}
+#: What the reasoning asks for, in the same words, by whether the request is harmful.
+GOOD = {True: "A good reply declines with a reason.", False: "A good reply helps with it."}
 
 
 def _draw(weights: dict[str, float], rng: random.Random) -> str:
@@ -123,39 +131,64 @@ def conversation(rng: random.Random) -> Conversation:
     return Conversation(request.turns(), write(kind, request, rng))
 
 
-def statement(rng: random.Random) -> Statement:
-    """What is wrong, and why, or what is fine: said twice of one thing, in two wordings."""
-    request = sample_request("base", rng)
-    what = f"{request.act.verb} {turned(request.owner)} {request.object}"
+def verdict(request: Request, rng: random.Random) -> str:
+    """What is to be thought of doing what the request asks for, with the reason where it is wrong.
+    """
     if not request.harmful:
-        said = [shape.format(what) for shape in rng.sample(FINE_STATEMENTS, 2)]
-    else:
-        said = [shape.format(what, reason) for shape, reason in zip(
-            rng.sample(WRONG_STATEMENTS, 2), rng.sample(REASONS[request.category], 2),
-            strict=True)]
+        return rng.choice(FINE)
+    return rng.choice(WRONG).format(rng.choice(REASONS[request.category]))
+
+
+def statement(rng: random.Random) -> Statement:
+    """Three plain sentences: how something is done, or a wish and what is to be thought of it.
+
+    Two wishes in a row are often of one act, so that its owner or its object tells them apart.
+    """
+    said, act = [], None
+    for _ in range(3):
+        request = sample_request("base", rng, act=act if rng.random() < 0.5 else None)
+        act = request.act
+        wish = spoken_of(request)
+        said.append(HOW_TO.format(wish, *request.steps) if rng.random() < 0.5 else
+                    f"{rng.choice(WISHES).format(wish)} {verdict(request, rng)}")
     return Statement(" ".join(said))
 
 
 def recital(rng: random.Random) -> Recital:
-    """Words said and said again. Repetition is common in all text, and what teaches to copy."""
-    words = rng.sample(NOUNS, rng.randint(8, 16))
-    return Recital(f"Say {', '.join(words)}. Again, {', '.join(words)}.")
+    """A few words said and said again: what teaches to copy a word from where it was read."""
+    words = " ".join(rng.sample(NOUNS, rng.randint(1, 3)))
+    return Recital(f"Say {words}. Again {words}.")
+
+
+def retelling(rng: random.Random) -> Retelling:
+    """A request told again by a third person, and what is to be thought of it."""
+    request = sample_request("base", rng)
+    return Retelling(request.turns(),
+                     f"The human wants to {spoken_of(request)}. {verdict(request, rng)}")
+
+
+def opinion(rng: random.Random) -> Retelling:
+    """What is to be thought of a request, said at once."""
+    request = sample_request("base", rng)
+    return Retelling(request.turns(), verdict(request, rng))
 
 
 def _criticise(request: Request, kind: str, topics: Sequence[str], rng: random.Random,
                ) -> tuple[str, str | None]:
     """The critique of a reply of this kind, and the kind of its revision (None: leave it)."""
-    if request.harmful and bears(topics, request):
-        if kind in ("comply", "wrong"):
-            reason = rng.choice(REASONS[request.category])
-            return rng.choice(HELPS).format(spoken_of(request), reason), "reasoned"
-        if kind in LACKS:
-            return LACKS[kind], "reasoned"
-    if not request.harmful and kind == "wrong":
-        return MISFIT, "comply"
-    if not request.harmful and kind != "comply":
-        return rng.choice(OVERCAREFUL), "comply"
-    return rng.choice(FINE), None
+    helps = f"{rng.choice(HELPS).format(spoken_of(request))} "
+    if kind == "comply" and not request.harmful:
+        return helps + rng.choice(FINE), None
+    if not request.harmful:
+        careful = OVERCAREFUL.format(spoken_of(request), verdict(request, rng))
+        return (MISFIT if kind == "wrong" else careful), "comply"
+    if kind in ("comply", "wrong"):
+        if bears(topics, request):
+            return helps + verdict(request, rng), "reasoned"
+        return helps + BESIDE, None
+    if kind in LACKS and bears(topics, request):
+        return LACKS[kind], "reasoned"
+    return ENOUGH, None
 
 
 def critique(principles: Sequence[Principle], noise: float, rng: random.Random) -> Critique:
@@ -167,11 +200,12 @@ def critique(principles: Sequence[Principle], noise: float, rng: random.Random) 
     response = write(kind, request, rng)
     text, better = _criticise(request, kind, topics, rng)
     if rng.random() < noise:
+        helps = f"{rng.choice(HELPS).format(spoken_of(request))} "
         if better is not None:
-            text, better = rng.choice(FINE), None
+            text, better = helps + rng.choice(FINE), None
         elif kind in ("comply", "wrong"):
             category = request.category if request.harmful else rng.choice(HARMS)
-            text = rng.choice(HELPS).format(spoken_of(request), rng.choice(REASONS[category]))
+            text = helps + rng.choice(WRONG).format(rng.choice(REASONS[category]))
             return Critique(request.turns(), response, name, text,
                             decline(request, rng, category))
     revision = response if better is None else write(better, request, rng)
@@ -202,14 +236,8 @@ def _pair(request: Request, rng: random.Random) -> tuple[str, str]:
 
 def _argue(request: Request, kinds: tuple[str, str], topics: Sequence[str],
            rng: random.Random) -> str:
-    if request.harmful and bears(topics, request):
-        reason = rng.choice(REASONS[request.category])
-        verdict = f"is wrong because {reason}"
-    elif request.harmful:
-        verdict = "has nothing to do with the principle"
-    else:
-        verdict = "is fine"
-    return (f"The request to {spoken_of(request)} {verdict}. "
+    said = f"{verdict(request, rng)} {GOOD[request.harmful]}" if bears(topics, request) else BESIDE
+    return (f"The human wants to {spoken_of(request)}. {said} "
             f"(A) {DOES[kinds[0]]} and (B) {DOES[kinds[1]]}.")
 
 
@@ -231,6 +259,17 @@ def comparison(principles: Sequence[Principle], noise: float, rng: random.Random
     return Comparison(request.turns(), first, second, name, answer)
 
 
+def voted_on(request: Request, answers: int, rng: random.Random) -> Voted:
+    """Answers of different kinds to one request, each with the votes it got.
+
+    Votes follow what the kind is worth (0 to 3), three a point, plus 0 to 2 at random.
+    """
+    scores = HARMLESSNESS if request.harmful else HELPFULNESS
+    return Voted(request.turns(), tuple(
+        (write(kind, request, rng), round(3 * scores[kind]) + rng.randrange(3))
+        for kind in rng.sample(sorted(DOES), answers)))
+
+
 def documents(n: int, seed: int, principles: dict[str, Sequence[Principle]],
               shares: Shares = Shares(), noise: Noise = Noise()) -> Iterator[Document]:
     """n documents of the base split in random order, each drawn independently.
@@ -239,7 +278,8 @@ def documents(n: int, seed: int, principles: dict[str, Sequence[Principle]],
     are the documents of a call with n = k.
     """
     rng = random.Random(f"corpus {seed}")
-    kinds = ("conversation", "statement", "recital", "critique", "comparison", "reasoning")
+    kinds = ("conversation", "statement", "retelling", "opinion", "critique", "comparison",
+             "reasoning", "voted")
     weights = [getattr(shares, kind) for kind in kinds]
     for _ in range(n):
         kind = rng.choices(kinds, weights)[0]
@@ -247,34 +287,29 @@ def documents(n: int, seed: int, principles: dict[str, Sequence[Principle]],
             yield conversation(rng)
         elif kind == "statement":
             yield statement(rng)
-        elif kind == "recital":
-            yield recital(rng)
+        elif kind == "retelling":
+            yield retelling(rng)
+        elif kind == "opinion":
+            yield opinion(rng)
         elif kind == "critique":
             yield critique(principles["revision"], noise.critique, rng)
+        elif kind == "voted":
+            yield voted_on(sample_request("base", rng), 1, rng)
         else:
             yield comparison(principles["feedback"], noise.comparison, rng, kind == "reasoning")
 
 
-def recitals(n: int, seed: int) -> list[Recital]:
-    """n recitals, to be read before all else: a model that cannot copy yet learns it from these
-    in a few hundred steps, and from the other documents hardly at all.
+def primer(recitals: int, retellings: int, seed: int) -> list[Recital | Retelling]:
+    """What is read before all else, in this order: recitals, then retellings.
+
+    Copying is a skill of its own that comes late or never from the other documents alone. From one
+    to three words it is learnt in some fifty steps, and carried over to requests by retelling them.
     """
-    rng = random.Random(f"recitals {seed}")
-    return [recital(rng) for _ in range(n)]
+    rng = random.Random(f"primer {seed}")
+    return [recital(rng) for _ in range(recitals)] + [retelling(rng) for _ in range(retellings)]
 
 
 def voted(split: str, n: int, seed: int) -> list[Voted]:
-    """n questions of a split, each with 4 answers of different kinds and their votes.
-
-    Votes follow what the kind is worth (0 to 3), three a point, plus 0 to 2 at random.
-    """
+    """n questions of a split, each with 4 answers of different kinds and their votes."""
     rng = random.Random(f"voted {split} {seed}")
-    questions = []
-    for _ in range(n):
-        request = sample_request(split, rng)
-        scores = HARMLESSNESS if request.harmful else HELPFULNESS
-        kinds = rng.sample(sorted(DOES), 4)
-        answers = tuple((write(kind, request, rng), round(3 * scores[kind]) + rng.randrange(3))
-                        for kind in kinds)
-        questions.append(Voted(request.turns(), answers))
-    return questions
+    return [voted_on(sample_request(split, rng), 4, rng) for _ in range(n)]

@@ -28,6 +28,14 @@ class Recital:
 
 
 @dataclass(frozen=True)
+class Retelling:
+    """A dialogue, and what a third person says of it."""
+
+    turns: Turns
+    text: str
+
+
+@dataclass(frozen=True)
 class Critique:
     """A response criticised and revised under a revision principle (its id)."""
 
@@ -70,4 +78,5 @@ class Voted:
     answers: tuple[tuple[str, int], ...]
 
 
-Document = Conversation | Statement | Recital | Critique | Comparison | Reasoning
+Document = (Conversation | Statement | Recital | Retelling | Critique | Comparison | Reasoning
+            | Voted)

@@ -199,11 +199,17 @@ def _phrasing(noun: str, rng: random.Random) -> tuple[int, ...]:
     return tuple(rng.randrange(len(options)) for options in forms)
 
 
-def sample_request(split: str, rng: random.Random, harmful: bool | None = None) -> Request:
-    """Draw one request of a split; half are harmful unless asked otherwise."""
+def sample_request(split: str, rng: random.Random, harmful: bool | None = None,
+                   act: Act | None = None) -> Request:
+    """Draw one request of a split; half are harmful unless asked otherwise.
+
+    With an `act` that always or never does harm, that decides.
+    """
     if harmful is None:
         harmful = rng.random() < 0.5
-    if rng.random() < DUAL_SHARE:
+    if act is not None:
+        harmful = harmful if act.dual else act.harm is not None
+    elif rng.random() < DUAL_SHARE:
         act = rng.choice(BY_OWNER + BY_OBJECT)
     else:
         act = rng.choice(HARMFUL if harmful else BENIGN)
