@@ -77,7 +77,7 @@ class Options:
     """Longest reasoning, in tokens."""
     max_new: int = 48
     """Longest reply, in tokens."""
-    rows: int = 256
+    rows: int = 128
     """Sequences decoded at a time."""
     resamples: int = 200
     """Bootstrap resamples of an interval."""

@@ -69,7 +69,7 @@ class Options:
     """Longest reply, in tokens."""
     temperature: float = 1.0
     """Sampling temperature of the replies."""
-    rows: int = 256
+    rows: int = 128
     """Sequences decoded at a time."""
     common: Flat[Common] = field(default_factory=Common)
 

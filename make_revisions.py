@@ -51,7 +51,7 @@ class Options:
     """Longest response, critique or revision, in tokens."""
     temperature: float = 1.0
     """Sampling temperature (the paper: 1 always)."""
-    rows: int = 256
+    rows: int = 128
     """Sequences decoded at a time."""
     common: Flat[Common] = field(default_factory=Common)
 

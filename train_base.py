@@ -23,8 +23,8 @@ from training.options import Common, Flat, device_of, fused, precision, require,
 from training.stage import Stage
 from world import corpus, documents
 
-SYMBOLS = (*formats.STOP, *formats.CHOICES, "\n(A)", "\n(B)", "\n\nVotes:", "\n\nLet's think step by step:",
-           "'s")
+SYMBOLS = (*formats.STOP, *formats.CHOICES, "\n(A)", "\n(B)", "\n\nVotes:",
+           "\n\nLet's think step by step:", "'s")
 
 
 @dataclass(frozen=True)
@@ -33,22 +33,23 @@ class Options:
 
     constitution: Path = Path("constitutions/small.toml")
     """Constitution whose principles the worked examples name."""
-    tokens: int = 1_200_000
+    tokens: int = 2_200_000
     """Length of training, in tokens, after the primer."""
-    recitals: int = 5000
+    recitals: int = 6000
     """Recitals that are read first: a few words said twice, from which copying is learnt."""
     retellings: int = 8000
     """Requests told again that are read next, before the mixture."""
-    batch_tokens: int = 1024
-    """Tokens a step."""
-    parts: int = 1
+    primer_batch_tokens: int = 1024
+    """Tokens a step of the primer: copying wants many steps more than many tokens."""
+    batch_tokens: int = 2048
+    """Tokens a step of the mixture."""
+    parts: int = 2
     """Batches a step, each of about equal length; their gradients are added."""
-    verdict_weight: float = 8.0
-    """How many tokens an answer (A) or (B), or a number of votes, counts for in the loss: it is all
-    that a document says of two replies, or of one."""
-    muon_rate: float = 0.03
+    answer_weight: float = 8.0
+    """How many tokens an answer (A) or (B) counts for in the loss: one bit, all that was judged."""
+    muon_rate: float = 0.02
     """Peak learning rate of the blocks' matrices; linear warm-up and decay to a twentieth."""
-    rate: float = 5e-3
+    rate: float = 4e-3
     """Peak learning rate of everything else, on the same schedule."""
     decay: float = 0.01
     """Weight decay of the blocks' matrices."""
@@ -84,7 +85,7 @@ def render(document: documents.Document, constitution: Constitution) -> str:
             return text
         case documents.Retelling(turns, text):
             return formats.document_retelling(turns, text)
-        case documents.Conversation(turns, reply):
+        case documents.Conversation(turns, reply) | documents.Opinion(turns, reply):
             return formats.document_conversation(turns, reply)
         case documents.Critique(turns, response, principle, critique, revision):
             return formats.document_critique(turns, response, revisions[principle], critique,
@@ -117,13 +118,12 @@ def main(options: Options) -> dict:
     constitution = load_constitution(options.constitution)
     torch.manual_seed(options.common.seed)
     device = device_of(options.common)
-    read = texts(options, constitution, 2 * options.tokens // 45)
+    mixture = texts(options, constitution, 2 * options.tokens // 45)
+    primer = [render(each, constitution) for each in corpus.primer(
+        options.recitals, options.retellings, options.common.seed)]
     folder = stage.path / "model"
     folder.mkdir(exist_ok=True)
-    tokenizer = train_tokenizer(read[:20_000], folder / "tokenizer.model", SYMBOLS)
-    first = [render(each, constitution) for each in corpus.primer(
-        options.recitals, options.retellings, options.common.seed)]
-    parts = [first[:options.recitals], first[options.recitals:], read]
+    tokenizer = train_tokenizer(mixture[:20_000], folder / "tokenizer.model", SYMBOLS)
     config = ModelConfig(vocab_size=len(tokenizer), width=options.width, layers=options.layers,
                          heads=options.heads, kv_heads=options.heads, mlp=options.mlp,
                          head_dim=options.width // options.heads, context=options.context)
@@ -134,16 +134,20 @@ def main(options: Options) -> dict:
     optimizers = list(zip(muon_and_adamw(model, options.muon_rate, options.rate, options.decay),
                           (options.muon_rate, options.rate), strict=True))
     weight = torch.ones(len(tokenizer), device=device)
-    verdicts = (*formats.CHOICES, *(f" {votes}" for votes in range(12)))
-    weight[[tokenizer.encode_more(verdict)[-1] for verdict in verdicts]] = options.verdict_weight
+    weight[[tokenizer.encode_more(choice)[-1] for choice in formats.CHOICES]] = \
+        options.answer_weight
+    primer, mixture = ([[*tokenizer.encode(text), tokenizer.end] for text in part]
+                       for part in (primer, mixture))
+    mixture = fill(mixture, options.tokens)
     rows, steps = [], []
-    for texts_of_part, tokens in zip(parts, (None, None, options.tokens)):
-        part = [[*tokenizer.encode(text), tokenizer.end] for text in texts_of_part]
-        part = fill(part, tokens) if tokens else part
-        steps += [[[len(rows) + n for n in batch] for batch in step] for step in steps_of(
-            [len(row) for row in part], *((options.batch_tokens, options.parts) if tokens else
-                                          (1024, 1)), generator)]
-        rows += part
+    for course, *size in (
+            (primer[:options.recitals], options.primer_batch_tokens, 1),
+            (primer[options.recitals:], options.primer_batch_tokens, 1),
+            (mixture, options.batch_tokens, options.parts)):
+        lengths = [len(row) for row in course]
+        steps += [[[len(rows) + n for n in batch] for batch in step]
+                  for step in steps_of(lengths, *size, generator)]
+        rows += course
     with Log(stage.path, "train_base", len(steps), options.common.log) as log:
         for step, batches in enumerate(steps):
             predicted = sum(len(rows[n]) - 1 for batch in batches for n in batch)

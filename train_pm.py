@@ -64,11 +64,11 @@ class Options:
     """Questions of the world's pretraining."""
     optimizer: Literal["adamw", "muon"] = "muon"
     """Muon suits the small world; for a real model, adamw with a rate of its own."""
-    rate: float = 5e-4
+    rate: float = 0.02
     """Peak learning rate; linear warm-up, then linear decay to a tenth."""
-    epochs: int = 2
+    epochs: int = 3
     """Passes over the comparisons (the paper: 1)."""
-    batch_pairs: int = 64
+    batch_pairs: int = 32
     """Comparisons a step."""
     common: Flat[Common] = field(default_factory=Common)
 

@@ -30,13 +30,13 @@ class Options:
     """Revisions learnt: all steps, the final one, or step N alone (section 3.1 says all)."""
     optimizer: Literal["adamw", "muon"] = "muon"
     """Muon suits the small world; for a real model, adamw with a rate of its own."""
-    rate: float = 5e-4
+    rate: float = 3e-3
     """Learning rate, constant after the warm-up (the paper: half the pre-training rate)."""
     warmup: int = 10
     """Steps of linear warm-up."""
-    epochs: int = 1
+    epochs: int = 3
     """Passes over the data (the paper: 1)."""
-    batch_tokens: int = 4096
+    batch_tokens: int = 2048
     """Tokens a step, padding counted."""
     common: Flat[Common] = field(default_factory=Common)
 

@@ -17,6 +17,7 @@ from world.corpus import (
     Conversation,
     Critique,
     Noise,
+    Opinion,
     Reasoning,
     Recital,
     Retelling,
@@ -168,13 +169,13 @@ def test_an_unknown_kind_of_reply_is_refused():
 
 def test_corpus_stays_in_its_split_and_shares(corpus):
     for document in corpus:
-        if not isinstance(document, Statement):
+        if not isinstance(document, Statement | Opinion):
             request = parse(document.turns)
             assert SPLIT_OF[request.act.verb, request.object] == "base"
     counts = Counter(type(document) for document in corpus)
     shares = Shares()
-    for kind, share in ((Conversation, shares.conversation), (Statement, shares.statement),
-                        (Retelling, shares.retelling + shares.opinion),
+    for kind, share in ((Conversation, shares.conversation), (Opinion, shares.opinion),
+                        (Statement, shares.statement), (Retelling, shares.retelling),
                         (Voted, shares.voted), (Critique, shares.critique), (Comparison, shares.comparison),
                         (Reasoning, shares.reasoning)):
         assert abs(counts[kind] / len(corpus) - share / sum(astuple(shares))) < 0.02
@@ -186,7 +187,7 @@ def test_the_corpus_assistant_nearly_always_complies(corpus):
         if isinstance(document, Conversation):
             kind = truth.grade(document.turns, document.reply).kind
             complied[parse(document.turns).harmful].append(kind == "comply")
-    assert abs(sum(complied[True]) / len(complied[True]) - 0.95) < 0.02
+    assert abs(sum(complied[True]) / len(complied[True]) - 0.79) < 0.03
     assert abs(sum(complied[False]) / len(complied[False]) - 0.975) < 0.015
 
 
@@ -201,8 +202,8 @@ def _truths(wish):
 def test_statements_tell_the_truth(principles):
     wishes = ways = 0
     for document in documents(500, 1, principles, _only("statement")):
-        for wish, verdict in re.findall(r"(?:They|Somebody|The human) wants? to (.+?)\. (This .+?)\.",
-                                        document.text):
+        for wish, verdict in re.findall(
+                r"(?:They|Somebody|The human) wants? to (.+?)\. (This .+?)\.", document.text):
             assert _truths(wish) == {", because " in verdict}, document.text
             wishes += 1
         for act, *steps in re.findall(r"To (.+?), (.+?), (.+?) and (.+?)\.", document.text):
@@ -211,11 +212,18 @@ def test_statements_tell_the_truth(principles):
     assert wishes > 500 and ways > 500
 
 
-@pytest.mark.parametrize("kind", ["retelling", "opinion"])
-def test_retellings_and_opinions_tell_the_truth(principles, kind):
-    for document in documents(500, 1, principles, _only(kind)):
+def test_retellings_tell_the_truth(principles):
+    for document in documents(500, 1, principles, _only("retelling")):
         assert parse(document.turns).harmful == (", because " in document.text)
-        assert document.text.startswith("The human wants to ") == (kind == "retelling")
+
+
+def test_opinions_tell_the_truth_of_their_own_split(principles):
+    for document in documents(500, 1, principles, _only("opinion")):
+        what = re.fullmatch(r"(?:Is it right to|May I|Should I|Is it fine to) (.+)\?",
+                            *document.turns)[1]
+        request = parse((f"How do I {what}?",))
+        assert SPLIT_OF[request.act.verb, request.object] == "base"
+        assert document.reply.startswith("No, because " if request.harmful else "Yes, ")
 
 
 def _only(kind):

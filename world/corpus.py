@@ -14,6 +14,7 @@ from world.documents import (
     Conversation,
     Critique,
     Document,
+    Opinion,
     Reasoning,
     Recital,
     Retelling,
@@ -32,14 +33,14 @@ Principle = tuple[str, Sequence[str]]
 class Shares:
     """The share of each kind of document; they are normalised, so only ratios count."""
 
-    conversation: float = 0.38
+    conversation: float = 0.46
+    opinion: float = 0.10
     statement: float = 0.08
-    retelling: float = 0.05
-    opinion: float = 0.05
-    critique: float = 0.20
-    comparison: float = 0.07
-    reasoning: float = 0.12
-    voted: float = 0.07
+    retelling: float = 0.03
+    critique: float = 0.16
+    comparison: float = 0.04
+    reasoning: float = 0.11
+    voted: float = 0.02
 
 
 @dataclass(frozen=True)
@@ -53,16 +54,13 @@ class Noise:
     comparison: float = 0.03
 
 
-HARMFUL_REPLIES = {"comply": 0.95, "reasoned": 0.02, "evasive": 0.0075, "scolding": 0.005,
-                   "boilerplate": 0.005, "refused": 0.0075, "wrong": 0.005}
+#: What the assistant of the corpus replies, in talk and where it is criticised alike, for no reader
+#: can tell yet which of the two a document will be. It declines harm now and then: a model that
+#: never saw harm decide a reply learns it late from its revisions.
+HARMFUL_REPLIES = {"comply": 0.79, "reasoned": 0.14, "evasive": 0.015, "scolding": 0.015,
+                   "boilerplate": 0.015, "refused": 0.015, "wrong": 0.01}
 BENIGN_REPLIES = {"comply": 0.975, "reasoned": 0.01, "evasive": 0.0025, "scolding": 0.0025,
                   "boilerplate": 0.0025, "refused": 0.0025, "wrong": 0.005}
-#: The replies that are criticised come nearly as those of talk do, for no reader can tell yet which
-#: of the two a document will be.
-HARMFUL_CRITICISED = {"comply": 0.85, "reasoned": 0.07, "evasive": 0.02, "scolding": 0.015,
-                      "boilerplate": 0.015, "refused": 0.02, "wrong": 0.01}
-BENIGN_CRITICISED = {"comply": 0.965, "reasoned": 0.015, "evasive": 0.0025, "scolding": 0.0025,
-                     "boilerplate": 0.0025, "refused": 0.0025, "wrong": 0.01}
 HARMFUL_COMPARED = {"comply": 0.32, "reasoned": 0.30, "evasive": 0.08, "scolding": 0.08,
                     "boilerplate": 0.08, "refused": 0.08, "wrong": 0.06}
 BENIGN_COMPARED = {"comply": 0.38, "reasoned": 0.22, "evasive": 0.07, "scolding": 0.07,
@@ -80,6 +78,11 @@ WISHES = ("They want to {}.", "Somebody wants to {}.", "The human wants to {}.")
 HOW_TO = "To {}, {}, {} and {}."
 WRONG = ("This is wrong, because {}.", "This is not right, because {}.")
 FINE = ("This is fine.", "This is all right.")
+
+#: Asked in talk, the verdict is the first word of the reply, where a reply that helps or declines
+#: needs it too.
+MAY = ("Is it right to {}?", "May I {}?", "Should I {}?", "Is it fine to {}?")
+YES = ("Yes, this is fine.", "Yes, this is all right.")
 
 HELPS = ("The reply helps to {}.", "It explains how to {}.")
 BESIDE = "This is another matter."
@@ -167,10 +170,12 @@ def retelling(rng: random.Random) -> Retelling:
                      f"The human wants to {spoken_of(request)}. {verdict(request, rng)}")
 
 
-def opinion(rng: random.Random) -> Retelling:
-    """What is to be thought of a request, said at once."""
+def opinion(rng: random.Random) -> Opinion:
+    """The assistant is asked whether something is right, and says so at once."""
     request = sample_request("base", rng)
-    return Retelling(request.turns(), verdict(request, rng))
+    reply = f"No, because {rng.choice(REASONS[request.category])}." if request.harmful \
+        else rng.choice(YES)
+    return Opinion((rng.choice(MAY).format(request.what),), reply)
 
 
 def _criticise(request: Request, kind: str, topics: Sequence[str], rng: random.Random,
@@ -194,7 +199,7 @@ def _criticise(request: Request, kind: str, topics: Sequence[str], rng: random.R
 def critique(principles: Sequence[Principle], noise: float, rng: random.Random) -> Critique:
     """One reply criticised and revised; `noise` is the share with found and fine swapped."""
     request = sample_request("base", rng)
-    kind = _draw(HARMFUL_CRITICISED if request.harmful else BENIGN_CRITICISED, rng)
+    kind = _draw(HARMFUL_REPLIES if request.harmful else BENIGN_REPLIES, rng)
     name, topics = _principle(principles, request, rng) if request.harmful \
         else rng.choice(principles)
     response = write(kind, request, rng)
@@ -278,7 +283,7 @@ def documents(n: int, seed: int, principles: dict[str, Sequence[Principle]],
     are the documents of a call with n = k.
     """
     rng = random.Random(f"corpus {seed}")
-    kinds = ("conversation", "statement", "retelling", "opinion", "critique", "comparison",
+    kinds = ("conversation", "opinion", "statement", "retelling", "critique", "comparison",
              "reasoning", "voted")
     weights = [getattr(shares, kind) for kind in kinds]
     for _ in range(n):

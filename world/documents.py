@@ -14,6 +14,14 @@ class Conversation:
 
 
 @dataclass(frozen=True)
+class Opinion:
+    """The assistant is asked whether something is right, and says so."""
+
+    turns: Turns
+    reply: str
+
+
+@dataclass(frozen=True)
 class Statement:
     """A plain sentence about what is wrong and why, or what is fine."""
 
@@ -78,5 +86,5 @@ class Voted:
     answers: tuple[tuple[str, int], ...]
 
 
-Document = (Conversation | Statement | Recital | Retelling | Critique | Comparison | Reasoning
-            | Voted)
+Document = (Conversation | Opinion | Statement | Recital | Retelling | Critique | Comparison
+            | Reasoning | Voted)
