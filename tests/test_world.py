@@ -176,8 +176,8 @@ def test_corpus_stays_in_its_split_and_shares(corpus):
     shares = Shares()
     for kind, share in ((Conversation, shares.conversation), (Opinion, shares.opinion),
                         (Statement, shares.statement), (Retelling, shares.retelling),
-                        (Voted, shares.voted), (Critique, shares.critique), (Comparison, shares.comparison),
-                        (Reasoning, shares.reasoning)):
+                        (Voted, shares.voted), (Critique, shares.critique),
+                        (Comparison, shares.comparison), (Reasoning, shares.reasoning)):
         assert abs(counts[kind] / len(corpus) - share / sum(astuple(shares))) < 0.02
 
 
@@ -193,9 +193,8 @@ def test_the_corpus_assistant_nearly_always_complies(corpus):
 
 def _truths(wish):
     """Whether what a third person tells is harmful, of each request that could be told so."""
-    owners = [wish.replace(" a ", f" {my} ", 1) for my in ("my", "our")] if " a " in wish else \
-        [wish.replace("their own", my) for my in ("my", "our", "their")]
-    said = {f"How do I {words}?" for words in (wish, *owners)}
+    told = (wish, wish.replace("their own", "my"), re.sub(r"\ba (\w+'s)", r"my \1", wish))
+    said = {f"How do I {words}?" for words in told}
     return {request.harmful for request in (parse((text,)) for text in said) if request}
 
 
