@@ -29,8 +29,8 @@ from world.replies import write
 from world.requests import parse
 from world.requests import prompts as world_prompts
 
-WRITTEN = {"comply": 0.40, "wrong": 0.22, "reasoned": 0.12, "refused": 0.06, "evasive": 0.08,
-           "scolding": 0.06, "boilerplate": 0.06}
+WRITTEN = {"comply": 0.40, "wrong": 0.20, "garbled": 0.14, "reasoned": 0.12, "refused": 0.04,
+           "evasive": 0.04, "scolding": 0.03, "boilerplate": 0.03}
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ class Options:
     """File of red-team prompts; without it the embedded world's."""
     red_team_pairs: int = 1200
     """Pairs on red-team prompts, at most."""
-    helpful_pairs: int = 1200
+    helpful_pairs: int = 1600
     """Pairs on helpful prompts; people label them, so only in the embedded world."""
-    written: float = 0.6
+    written: float = 0.7
     """Share of the helpful pairs whose replies other writers wrote, well and badly."""
     principles: int = 4
     """Principles a pair is judged under, drawn anew for each (the paper: 1)."""
