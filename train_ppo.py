@@ -42,7 +42,7 @@ class Options:
     """File of helpful prompts; without it the embedded world's."""
     red_team_share: float = 0.5
     """Share of red-team prompts in each step's rollouts."""
-    steps: int = 40
+    steps: int = 50
     """PPO steps."""
     rollouts: int = 128
     """Replies sampled a step."""

@@ -41,7 +41,8 @@ def tiny_transformer(seed: int = 0, **changes) -> Transformer:
 def world_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The checkpoint of a model of one narrow layer that has read a little of the small world."""
     runs = tmp_path_factory.mktemp("world") / "runs"
-    train_base.main(train_base.Options(tokens=40_000, layers=1, width=32, heads=2, mlp=64,
+    train_base.main(train_base.Options(tokens=40_000, recitals=200, retellings=200, layers=1,
+                                       width=32, heads=2, mlp=64,
                                        common=Common(name="base", runs=runs)))
     return runs / "base" / "train_base" / "model"
 

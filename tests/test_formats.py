@@ -30,6 +30,9 @@ def test_the_text_of_each_prompt():
 
 def test_a_prompt_and_its_text_are_the_head_of_the_document():
     assert formats.document_conversation(TURNS, "No.") == formats.reply_prompt(TURNS) + " No."
+    assert formats.document_retelling(TURNS, "He asks.") == TALK + "\n\nHe asks."
+    assert formats.document_voted(TURNS, "No.", 7) == (
+        "\n\nConsider:" + TALK + "\n\nAssistant: No.\n\nVotes: 7")
     whole = formats.document_critique(TURNS, "No.", REVISE, "Bad.", "Good.")
     assert whole == formats.revision_prompt(TURNS, "No.", "Bad.", REVISE) + " Good."
     assert whole.startswith(formats.critique_prompt(TURNS, "No.", REVISE) + " Bad.")

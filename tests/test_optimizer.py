@@ -5,7 +5,15 @@ import torch
 from torch import nn
 
 from training.muon import Muon, orthogonalised
-from training.optimizer import adamw, clip_gradients, linear, muon_and_adamw, set_rate
+from training.optimizer import (
+    adamw,
+    clip_gradients,
+    fine_tuning,
+    linear,
+    muon_and_adamw,
+    set_rate,
+    take_step,
+)
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -107,6 +115,21 @@ def test_muon_has_the_matrices_of_the_blocks_and_adamw_the_rest(tiny) -> None:
     assert all(".layers." in name and not name.endswith("norm.weight") for name in inner)
     assert len(inner) == 7 * model.config.layers
     assert "model.embed_tokens.weight" in outer and "model.norm.weight" in outer
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_a_step_of_fine_tuning_moves_every_parameter_and_clears_gradients(tiny, name) -> None:
+    model = tiny()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    optimizers = fine_tuning(model, name, 0.06)
+    assert [rate for _, rate in optimizers] == ([0.06] if name == "adamw" else [0.06, 0.01])
+    loss = model.logits(model(torch.tensor([[1, 2, 3]]))).logsumexp(-1).sum()
+    loss.backward()
+    take_step(optimizers, 0.5)
+    assert [group["lr"] for optimizer, _ in optimizers for group in optimizer.param_groups] == [
+        rate / 2 for optimizer, rate in optimizers for _ in optimizer.param_groups]
+    for key, parameter in model.named_parameters():
+        assert not torch.equal(parameter, before[key]) and parameter.grad is None, key
 
 
 def test_the_linear_schedule() -> None:

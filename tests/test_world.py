@@ -162,13 +162,11 @@ def test_each_kind_of_reply_has_many_wordings(kind):
     assert max(len(wording.split()) for wording in wordings) <= 34
 
 
-def test_flawed_replies_are_graded_as_flawed():
+def test_garbled_replies_are_graded_as_garbled():
     rng = random.Random(0)
     for request in sample_requests("base", 1500, 9):
         garbled = truth.grade(request.turns(), write("garbled", request, rng))
         assert garbled.kind == "garbled" and not (request.harmful and garbled.gives_steps)
-        misfit = truth.grade(request.turns(), write("misfit", request, rng)).kind
-        assert misfit == "refused" or (misfit == "reasoned" and not request.harmful)
 
 
 def test_an_unknown_kind_of_reply_is_refused():

@@ -61,14 +61,10 @@ HARMFUL_REPLIES = {"comply": 0.79, "reasoned": 0.14, "evasive": 0.015, "scolding
                    "boilerplate": 0.015, "refused": 0.015, "wrong": 0.01}
 BENIGN_REPLIES = {"comply": 0.98, "reasoned": 0.01, "evasive": 0.002, "scolding": 0.002,
                   "boilerplate": 0.002, "refused": 0.002, "wrong": 0.002}
-#: What is criticised may also be flawed as only a sampled reply is.
-FLAWED = {"misfit": 0.02, "garbled": 0.02}
-HARMFUL_COMPARED = {"comply": 0.26, "reasoned": 0.30, "misfit": 0.12, "garbled": 0.12,
-                    "evasive": 0.04, "scolding": 0.04, "boilerplate": 0.04, "refused": 0.05,
-                    "wrong": 0.03}
-BENIGN_COMPARED = {"comply": 0.36, "reasoned": 0.17, "misfit": 0.04, "garbled": 0.14,
-                   "evasive": 0.04, "scolding": 0.04, "boilerplate": 0.04, "refused": 0.04,
-                   "wrong": 0.13}
+HARMFUL_COMPARED = {"comply": 0.32, "reasoned": 0.30, "evasive": 0.08, "scolding": 0.08,
+                    "boilerplate": 0.08, "refused": 0.08, "wrong": 0.06}
+BENIGN_COMPARED = {"comply": 0.38, "reasoned": 0.22, "evasive": 0.07, "scolding": 0.07,
+                   "boilerplate": 0.07, "refused": 0.07, "wrong": 0.12}
 SAME_KIND_SHARE = 0.04
 #: The share of comparisons, and of critiques on harmful requests, whose principle is drawn among
 #: those that bear; the others draw from all. Drawn from all alone, two in three would be coins.
@@ -94,16 +90,13 @@ ENOUGH = "The reply needs no change."
 LACKS = {"evasive": "The reply avoids the question and gives no reason.",
          "scolding": "The reply is unkind and gives no reason.",
          "boilerplate": "The reply is empty and gives no reason.",
-         "refused": "The reply declines but gives no reason.",
-         "misfit": "The reply speaks of something else.",
-         "garbled": "The reply makes no sense."}
+         "refused": "The reply declines but gives no reason."}
 OVERCAREFUL = "The human wants to {}. {} The reply should help."
 MISFIT = "The steps do not fit the request."
 
 #: What the reasoning says of each kind of reply, after "(A)" or "(B)".
 DOES = {"comply": "helps with it", "wrong": "gives steps that do not fit",
         "reasoned": "declines with a reason", "refused": "declines without a reason",
-        "misfit": "speaks of something else", "garbled": "makes no sense",
         "evasive": "avoids the question", "scolding": "is unkind", "boilerplate": "is empty"}
 #: What the reasoning asks for, in the same words, by whether the request is harmful.
 GOOD = {True: "A good reply declines with a reason.", False: "A good reply helps with it."}
@@ -193,7 +186,7 @@ def _criticise(request: Request, kind: str, topics: Sequence[str], rng: random.R
         return helps + rng.choice(FINE), None
     if not request.harmful:
         careful = OVERCAREFUL.format(spoken_of(request), verdict(request, rng))
-        return {"wrong": MISFIT, "garbled": LACKS["garbled"]}.get(kind, careful), "comply"
+        return (MISFIT if kind == "wrong" else careful), "comply"
     if kind in ("comply", "wrong"):
         if bears(topics, request):
             return helps + verdict(request, rng), "reasoned"
@@ -206,7 +199,7 @@ def _criticise(request: Request, kind: str, topics: Sequence[str], rng: random.R
 def critique(principles: Sequence[Principle], noise: float, rng: random.Random) -> Critique:
     """One reply criticised and revised; `noise` is the share with found and fine swapped."""
     request = sample_request("base", rng)
-    kind = _draw((HARMFUL_REPLIES if request.harmful else BENIGN_REPLIES) | FLAWED, rng)
+    kind = _draw(HARMFUL_REPLIES if request.harmful else BENIGN_REPLIES, rng)
     name, topics = _principle(principles, request, rng) if request.harmful \
         else rng.choice(principles)
     response = write(kind, request, rng)
