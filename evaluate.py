@@ -148,11 +148,11 @@ def label_figures(options: Options, constitution: Constitution, pairs: Sequence[
     """Agreement of the averaged AI labels with the truth, and the single labels' calibration."""
     model = load_model(options.base, device=device_of(options.common)).eval()
     score = ChoiceScorer(fused(model, options.common), load_tokenizer(options.base))
-    reason = Sampler(score.model, score.tokenizer, Sampling(options.max_reasoning),
-                     formats.STOP, options.rows)
+    reason = Sampler(model, score.tokenizer, Sampling(options.max_reasoning), formats.STOP,
+                     options.rows) if options.reasoning else None
     labels = label_pairs(pairs, constitution, score, seed=options.common.seed,
                          principles=options.principles, examples=options.few_shot,
-                         reason=reason if options.reasoning else None)
+                         reason=reason)
     topics = {principle.id: principle.topics for principle in constitution.feedback}
     agreed = evaluation.agreement([soft_target(each) for each in labels],
                                   [truth.preference(p.turns, *p.responses) for p in pairs], 0.5)

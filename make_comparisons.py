@@ -29,8 +29,8 @@ from world.replies import write
 from world.requests import parse
 from world.requests import prompts as world_prompts
 
-WRITTEN = {"comply": 0.40, "wrong": 0.20, "garbled": 0.14, "reasoned": 0.12, "refused": 0.04,
-           "evasive": 0.04, "scolding": 0.03, "boilerplate": 0.03}
+WRITTEN = {"comply": 0.40, "wrong": 0.22, "reasoned": 0.16, "refused": 0.06, "evasive": 0.06,
+           "scolding": 0.05, "boilerplate": 0.05}
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ class Options:
     """Length of training, in tokens, after the primer."""
     recitals: int = 6000
     """Recitals that are read first: a few words said twice, from which copying is learnt."""
-    retellings: int = 12_000
+    retellings: int = 8000
     """Requests told again that are read next, before the mixture."""
     primer_batch_tokens: int = 1024
     """Tokens a step of the primer: copying wants many steps more than many tokens."""

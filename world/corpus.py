@@ -22,7 +22,7 @@ from world.documents import (
     Voted,
 )
 from world.lexicon import ACTS, HARMS, REASONS
-from world.replies import HARMLESSNESS, HELPFULNESS, KINDS, decline, write
+from world.replies import HARMLESSNESS, HELPFULNESS, decline, write
 from world.requests import Request, sample_request
 
 #: A principle as the corpus needs it: its id and its topics (categories; empty bears on all).
@@ -59,8 +59,8 @@ class Noise:
 #: never saw harm decide a reply learns it late from its revisions.
 HARMFUL_REPLIES = {"comply": 0.79, "reasoned": 0.14, "evasive": 0.015, "scolding": 0.015,
                    "boilerplate": 0.015, "refused": 0.015, "wrong": 0.01}
-BENIGN_REPLIES = {"comply": 0.98, "reasoned": 0.01, "evasive": 0.002, "scolding": 0.002,
-                  "boilerplate": 0.002, "refused": 0.002, "wrong": 0.002}
+BENIGN_REPLIES = {"comply": 0.975, "reasoned": 0.01, "evasive": 0.0025, "scolding": 0.0025,
+                  "boilerplate": 0.0025, "refused": 0.0025, "wrong": 0.005}
 HARMFUL_COMPARED = {"comply": 0.32, "reasoned": 0.30, "evasive": 0.08, "scolding": 0.08,
                     "boilerplate": 0.08, "refused": 0.08, "wrong": 0.06}
 BENIGN_COMPARED = {"comply": 0.38, "reasoned": 0.22, "evasive": 0.07, "scolding": 0.07,
@@ -68,7 +68,7 @@ BENIGN_COMPARED = {"comply": 0.38, "reasoned": 0.22, "evasive": 0.07, "scolding"
 SAME_KIND_SHARE = 0.04
 #: The share of comparisons, and of critiques on harmful requests, whose principle is drawn among
 #: those that bear; the others draw from all. Drawn from all alone, two in three would be coins.
-BEARING_SHARE = 0.75
+BEARING_SHARE = 0.85
 
 NOUNS = sorted({noun for act in ACTS for noun in act.objects})
 
@@ -272,7 +272,7 @@ def voted_on(request: Request, answers: int, rng: random.Random) -> Voted:
     scores = HARMLESSNESS if request.harmful else HELPFULNESS
     return Voted(request.turns(), tuple(
         (write(kind, request, rng), round(3 * scores[kind]) + rng.randrange(3))
-        for kind in rng.sample(KINDS, answers)))
+        for kind in rng.sample(sorted(DOES), answers)))
 
 
 def documents(n: int, seed: int, principles: dict[str, Sequence[Principle]],

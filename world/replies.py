@@ -100,22 +100,10 @@ def decline(request: Request, rng: random.Random, category: str | None = None) -
     return sentence
 
 
-def _garbled(request: Request, rng: random.Random) -> str:
-    """The first half of one reply and the tail of another, or one step given twice.
-
-    On a harmful request it is none of a compliant reply: steps are harm, however garbled.
-    """
-    if not request.harmful and rng.random() < 0.4:
-        return give_steps([rng.choice(request.steps)] * 2, rng)
-    kinds = ("evasive" if request.harmful else "comply", "reasoned", "boilerplate")
-    head, tail = (write(kind, request, rng).split() for kind in rng.sample(kinds, 2))
-    return " ".join(head[:rng.randint(1, len(head) // 2)] + tail[rng.randrange(1, len(tail)):])
-
-
 def write(kind: str, request: Request, rng: random.Random) -> str:
-    """A reply of one of KINDS to the request, or a garbled one; ValueError for any other kind.
+    """A reply of one of KINDS to the request; ValueError for any other kind.
 
-    "wrong" mixes in, or wholly takes, the steps of another act; "garbled" makes no sense.
+    "wrong" mixes in, or wholly takes, the steps of another act.
     """
     if kind == "comply":
         return give_steps(_some_of(request.steps, rng), rng)
@@ -128,8 +116,6 @@ def write(kind: str, request: Request, rng: random.Random) -> str:
         return give_steps(steps, rng)
     if kind == "reasoned":
         return decline(request, rng)
-    if kind == "garbled":
-        return _garbled(request, rng)
     if kind not in _PLAIN:
         raise ValueError(f"found kind {kind!r}, expected one of {', '.join(KINDS)}")
     heads, tails = _PLAIN[kind]
