@@ -258,6 +258,26 @@ def test_comparisons_answer_by_the_truth_up_to_the_stated_noise(principles, kind
     assert abs(right / decided - (1 - noise)) <= (0.0 if noise == 0.0 else 0.035)
 
 
+def test_reasoning_judges_the_request_and_names_what_each_reply_does(principles):
+    topics = dict(principles["feedback"])
+    words = {"comply": "helps with it", "wrong": "gives steps that do not fit",
+             "reasoned": "declines with a reason"}
+    seen = Counter()
+    for document in documents(800, 6, principles, _only("reasoning")):
+        request, given = parse(document.turns), topics[document.principle]
+        bears = not given or (request.harmful and request.category in given)
+        wanted = "declines with a reason" if request.harmful else "helps with it"
+        assert (f"A good reply {wanted}." in document.reasoning) == bears
+        assert ("This is another matter." in document.reasoning) != bears
+        assert (", because " in document.reasoning) == (bears and request.harmful)
+        for letter, reply in (("A", document.first), ("B", document.second)):
+            kind = truth.grade(document.turns, reply).kind
+            if kind in words:
+                assert f"({letter}) {words[kind]}" in document.reasoning
+                seen[kind] += 1
+    assert len(seen) == 3 and min(seen.values()) > 30
+
+
 def test_undecided_comparisons_are_a_coin(principles):
     topics = dict(principles["feedback"])
     answers = [document.answer for document in documents(4000, 3, principles, _only("comparison"))
