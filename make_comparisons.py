@@ -29,8 +29,8 @@ from world.replies import write
 from world.requests import parse
 from world.requests import prompts as world_prompts
 
-WRITTEN = {"comply": 0.40, "wrong": 0.22, "reasoned": 0.16, "refused": 0.06, "evasive": 0.06,
-           "scolding": 0.05, "boilerplate": 0.05}
+WRITTEN = {"comply": 0.40, "wrong": 0.20, "reasoned": 0.14, "garbled": 0.10, "refused": 0.05,
+           "evasive": 0.05, "scolding": 0.03, "boilerplate": 0.03}
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from cai import formats
 from cai.constitution import Constitution, load_constitution
 from cai.records import InputError
-from model.batches import pad_right, steps_of
+from model.batches import alike, pad_right, random_steps
 from model.checkpoint import save_model
-from model.tokenizer import train_tokenizer
+from model.tokenizer import Tokenizer, train_tokenizer
 from model.transformer import ModelConfig, Transformer, initialise
 from training.log import Log
 from training.optimizer import clip_gradients, linear, muon_and_adamw, take_step
@@ -37,18 +37,16 @@ class Options:
     """Length of training, in tokens, after the primer."""
     recitals: int = 6000
     """Recitals that are read first: a few words said twice, from which copying is learnt."""
-    retellings: int = 8000
+    retellings: int = 5000
     """Requests told again that are read next, before the mixture."""
     primer_batch_tokens: int = 1024
     """Tokens a step of the primer: copying wants many steps more than many tokens."""
     batch_tokens: int = 2048
     """Tokens a step of the mixture."""
-    parts: int = 2
-    """Batches a step, each of about equal length; their gradients are added."""
     answer_weight: float = 8.0
     """How many tokens an answer (A) or (B) counts for in the loss: one bit, all that was judged."""
     muon_rate: float = 0.02
-    """Peak learning rate of the blocks' matrices; linear warm-up and decay to a twentieth."""
+    """Peak learning rate of the blocks' matrices; linear warm-up, then decay to zero."""
     rate: float = 4e-3
     """Peak learning rate of everything else, on the same schedule."""
     decay: float = 0.01
@@ -72,41 +70,74 @@ class Options:
     def __post_init__(self) -> None:
         require(self.tokens >= self.batch_tokens > 0, "tokens", self.tokens,
                 "at least one batch of tokens")
-        require(self.rate > 0, "rate", self.rate, "a positive number")
+        for name in ("recitals", "retellings"):
+            require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        for name in ("rate", "muon_rate", "answer_weight"):
+            require(getattr(self, name) > 0, name, getattr(self, name), "a positive number")
         require(self.width % self.heads == 0, "heads", self.heads, "a divisor of the width")
 
 
-def render(document: documents.Document, constitution: Constitution) -> str:
-    """A structured document of the world as the text that a model reads."""
+def split(document: documents.Document, constitution: Constitution) -> tuple[str, str]:
+    """A structured document of the world as text: what is given, and what is learnt after it.
+
+    Requests, replies to be judged and principles are given. Learnt, a request would teach which
+    objects its act was read with, and so to guess where the reply should copy.
+    """
     revisions = {p.id: p for p in constitution.revisions}
     feedback = {p.id: p for p in constitution.feedback}
     match document:
         case documents.Statement(text) | documents.Recital(text):
-            return text
+            return "", text
         case documents.Retelling(turns, text):
-            return formats.document_retelling(turns, text)
+            given, whole = formats.conversation(turns), formats.document_retelling(turns, text)
         case documents.Conversation(turns, reply) | documents.Opinion(turns, reply):
-            return formats.document_conversation(turns, reply)
+            given = formats.reply_prompt(turns)
+            whole = formats.document_conversation(turns, reply)
         case documents.Critique(turns, response, principle, critique, revision):
-            return formats.document_critique(turns, response, revisions[principle], critique,
-                                             revision)
+            asked = turns, response, revisions[principle]
+            given = formats.critique_prompt(*asked)
+            whole = formats.document_critique(*asked, critique, revision)
         case documents.Comparison(turns, first, second, principle, answer):
-            return formats.document_comparison(turns, first, second, feedback[principle], answer)
+            asked = turns, first, second, feedback[principle]
+            given = formats.feedback_prompt(*asked)
+            whole = formats.document_comparison(*asked, answer)
         case documents.Reasoning(turns, first, second, principle, reasoning, answer):
-            return formats.document_reasoning(turns, first, second, feedback[principle],
-                                              reasoning, answer)
+            asked = turns, first, second, feedback[principle]
+            given = formats.reasoning_prompt(*asked)
+            whole = formats.document_reasoning(*asked, reasoning, answer)
         case documents.Voted(turns, ((reply, votes),)):
-            return formats.document_voted(turns, reply, votes)
-    raise TypeError(f"no rendering for {type(document).__name__}")
+            whole = formats.document_voted(turns, reply, votes)
+            given = whole.removesuffix(f" {votes}")
+        case _:
+            raise TypeError(f"no rendering for {type(document).__name__}")
+    return given, whole.removeprefix(given)
 
 
-def texts(options: Options, constitution: Constitution, count: int) -> list[str]:
+def mixture(options: Options, constitution: Constitution, count: int) -> list[tuple[str, str]]:
     """`count` documents of the base split, as texts."""
     principles = {"revision": [(p.id, p.topics) for p in constitution.revisions],
                   "feedback": [(p.id, p.topics) for p in constitution.feedback]}
     stream = corpus.documents(count, options.common.seed, principles, options.shares,
                               options.noise)
-    return [render(document, constitution) for document in stream]
+    return [split(document, constitution) for document in stream]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A document as tokens, the end token last, of which the first `given` are not learnt."""
+
+    tokens: list[int]
+    given: int
+
+
+def encode(texts: list[tuple[str, str]], tokenizer: Tokenizer) -> list[Row]:
+    """What is given and what is learnt as tokens, each by itself, as a prompt and its reply are."""
+    rows = []
+    for given, learnt in texts:
+        prompt = tokenizer.encode(given) if given else []
+        rest = tokenizer.encode_more(learnt) if given else tokenizer.encode(learnt)
+        rows.append(Row([*prompt, *rest, tokenizer.end], len(prompt)))
+    return rows
 
 
 def main(options: Options) -> dict:
@@ -118,15 +149,17 @@ def main(options: Options) -> dict:
     constitution = load_constitution(options.constitution)
     torch.manual_seed(options.common.seed)
     device = device_of(options.common)
-    mixture = texts(options, constitution, 2 * options.tokens // 45)
-    primer = [render(each, constitution) for each in corpus.primer(
+    texts = mixture(options, constitution, 2 * options.tokens // 45)
+    primer = [split(each, constitution) for each in corpus.primer(
         options.recitals, options.retellings, options.common.seed)]
     folder = stage.path / "model"
     folder.mkdir(exist_ok=True)
-    tokenizer = train_tokenizer(mixture[:20_000], folder / "tokenizer.model", SYMBOLS)
+    tokenizer = train_tokenizer(["".join(each) for each in texts[:20_000]],
+                                folder / "tokenizer.model", SYMBOLS)
     config = ModelConfig(vocab_size=len(tokenizer), width=options.width, layers=options.layers,
                          heads=options.heads, kv_heads=options.heads, mlp=options.mlp,
-                         head_dim=options.width // options.heads, context=options.context)
+                         head_dim=options.width // options.heads, context=options.context,
+                         family="qwen3", qk_norm=True)
     model = Transformer(config)
     generator = torch.Generator().manual_seed(options.common.seed)
     initialise(model, generator)
@@ -136,45 +169,53 @@ def main(options: Options) -> dict:
     weight = torch.ones(len(tokenizer), device=device)
     weight[[tokenizer.encode_more(choice)[-1] for choice in formats.CHOICES]] = \
         options.answer_weight
-    primer, mixture = ([[*tokenizer.encode(text), tokenizer.end] for text in part]
-                       for part in (primer, mixture))
-    mixture = fill(mixture, options.tokens)
-    rows, steps = [], []
-    for course, *size in (
-            (primer[:options.recitals], options.primer_batch_tokens, 1),
-            (primer[options.recitals:], options.primer_batch_tokens, 1),
-            (mixture, options.batch_tokens, options.parts)):
-        lengths = [len(row) for row in course]
-        steps += [[[len(rows) + n for n in batch] for batch in step]
-                  for step in steps_of(lengths, *size, generator)]
-        rows += course
+    primer = encode(primer, tokenizer)
+    rows, steps = curriculum(primer[:options.recitals], primer[options.recitals:],
+                             fill(encode(texts, tokenizer), options.tokens), options, generator)
     with Log(stage.path, "train_base", len(steps), options.common.log) as log:
-        for step, batches in enumerate(steps):
-            predicted = sum(len(rows[n]) - 1 for batch in batches for n in batch)
-            loss = 0.0
-            for batch in batches:
-                tokens = pad_right([rows[n] for n in batch], fill=-100, device=device)
-                with precision(options.common):
-                    logits = model.logits(model(tokens.clamp_min(0)[:, :-1]))
-                part = F.cross_entropy(logits.flatten(0, 1).float(), tokens[:, 1:].flatten(),
-                                       weight, reduction="sum") / predicted
-                part.backward()
-                loss += part.item()
+        for step, members in enumerate(steps):
+            groups = [[rows[members[n]] for n in group]
+                      for group in alike([len(rows[n].tokens) for n in members])]
+            tokens = [pad_right([row.tokens[:-1] for row in group], device=device)
+                      for group in groups]
+            targets = torch.cat([pad_right(
+                [[*[-1] * max(0, row.given - 1), *row.tokens[max(1, row.given):]]
+                 for row in group], fill=-1, device=device).flatten() for group in groups])
+            learnt = targets >= 0
+            with precision(options.common):
+                logits = model.logits(model.forward_groups(tokens)[learnt])
+            loss = F.cross_entropy(logits.float(), targets[learnt], weight,
+                                   reduction="sum") / learnt.sum()
+            loss.backward()
             norm = clip_gradients(model.parameters(), 1.0)
-            take_step(optimizers, linear(step, len(steps), 60, final=0.05))
-            log.write(step, loss=loss, gradient_norm=norm)
+            take_step(optimizers, linear(step, len(steps), 60))
+            log.write(step, loss=loss.item(), gradient_norm=norm)
     save_model(model, folder, tokenizer)
-    return stage.finish({"loss": loss, "documents": len(rows)})
+    return stage.finish({"loss": loss.item(), "documents": len(rows)})
 
 
-def fill(rows: list[list[int]], tokens: int) -> list[list[int]]:
+def curriculum(recitals: list[Row], retellings: list[Row], mixture: list[Row], options: Options,
+               generator: torch.Generator) -> tuple[list[Row], list[list[int]]]:
+    """All rows, and each step's rows by index: the primer's two parts, then the mixture."""
+    rows: list[Row] = []
+    steps: list[list[int]] = []
+    for course, size in ((recitals, options.primer_batch_tokens),
+                         (retellings, options.primer_batch_tokens),
+                         (mixture, options.batch_tokens)):
+        steps += [[len(rows) + n for n in step]
+                  for step in random_steps([len(row.tokens) for row in course], size, generator)]
+        rows += course
+    return rows, steps
+
+
+def fill(rows: list[Row], tokens: int) -> list[Row]:
     """The first of `rows` that together hold at least `tokens` tokens."""
     total, kept = 0, []
     for row in rows:
         if total >= tokens:
             return kept
         kept.append(row)
-        total += len(row)
+        total += len(row.tokens)
     return kept
 
 

@@ -16,7 +16,7 @@ from cai import formats
 from cai.records import Comparison, InputError, read_jsonl
 from cai.targets import target
 from cai.voted import Answer, VotedAnswers, read_voted
-from model.batches import batches_by_length, pad_right
+from model.batches import alike, pad_right, random_steps
 from model.checkpoint import load_model, load_tokenizer, save_model
 from model.heads import ScalarModel
 from model.text import PreferenceScorer
@@ -132,11 +132,17 @@ def pretraining_pairs(options: Options, scorer: PreferenceScorer) -> list[Pair]:
 
 def scores(model: ScalarModel, pairs: list[Pair], options: Options,
            device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Scores (N,) of the first and of the second replies, in one padded batch."""
+    """Scores (N,) of the first and of the second replies, grouped by length."""
     rows = [*(pair.first for pair in pairs), *(pair.second for pair in pairs)]
-    last = torch.tensor([len(row) - 1 for row in rows], device=device)
+    groups = alike([len(row) for row in rows])
+    tokens = [pad_right([rows[n] for n in group], device=device) for group in groups]
+    last, passed = torch.empty(len(rows), dtype=torch.int64), 0
+    for group, padded in zip(groups, tokens, strict=True):
+        for place, n in enumerate(group):
+            last[n] = passed + place * padded.shape[1] + len(rows[n]) - 1
+        passed += padded.numel()
     with precision(options.common):
-        return model.score(pad_right(rows, device=device), last).float().chunk(2)
+        return model.score_groups(tokens, last.to(device)).float().chunk(2)
 
 
 def fit(model: ScalarModel, pairs: list[Pair], options: Options, device: torch.device,
@@ -144,22 +150,22 @@ def fit(model: ScalarModel, pairs: list[Pair], options: Options, device: torch.d
     """Train `model` on `pairs`; return the number of the step after the last."""
     generator = torch.Generator().manual_seed(options.common.seed)
     optimizers = fine_tuning(model, options.optimizer, options.rate)
-    widths = [max(len(pair.first), len(pair.second)) for pair in pairs]
-    mean = sum(widths) / len(widths)
-    batches = [batch for _ in range(options.epochs) for batch in batches_by_length(
-        widths, round(options.batch_pairs * mean), generator)]
-    for step, batch in enumerate(batches):
-        chosen = [pairs[n] for n in batch]
+    lengths = [len(pair.first) + len(pair.second) for pair in pairs]
+    size = round(options.batch_pairs * sum(lengths) / len(lengths))
+    steps = [step for _ in range(options.epochs)
+             for step in random_steps(lengths, size, generator)]
+    for step, members in enumerate(steps):
+        chosen = [pairs[n] for n in members]
         first, second = scores(model, chosen, options, device)
         aims = torch.tensor([pair.target for pair in chosen], device=device)
         weights = torch.tensor([pair.weight for pair in chosen], device=device)
         loss = bradley_terry_loss(first, second, aims, weights)
         loss.backward()
         norm = clip_gradients(model.parameters(), 1.0)
-        take_step(optimizers, linear(step, len(batches), 10, 0.1))
+        take_step(optimizers, linear(step, len(steps), 10, 0.1))
         log.write(first_step + step, loss=loss.item(), accuracy=accuracy(first, second, aims),
                   gradient_norm=norm)
-    return first_step + len(batches)
+    return first_step + len(steps)
 
 
 @torch.no_grad()

@@ -8,9 +8,9 @@ import torch
 
 from cai import formats
 from cai.records import InputError, Revision, read_jsonl
-from model.batches import batches_by_length, pad_right
+from model.batches import alike, pad_right, random_steps
 from model.checkpoint import load_model, load_tokenizer, save_model
-from model.scoring import at_response, token_logprobs
+from model.scoring import token_logprobs
 from model.tokenizer import Tokenizer
 from training.log import Log
 from training.optimizer import clip_gradients, fine_tuning, linear, take_step
@@ -37,7 +37,7 @@ class Options:
     epochs: int = 3
     """Passes over the data (the paper: 1)."""
     batch_tokens: int = 2048
-    """Tokens a step, padding counted."""
+    """Tokens a step, about."""
     common: Flat[Common] = field(default_factory=Common)
 
     def __post_init__(self) -> None:
@@ -90,25 +90,31 @@ def main(options: Options) -> dict:
                          "expected some")
     generator = torch.Generator().manual_seed(options.common.seed)
     optimizers = fine_tuning(model, options.optimizer, options.rate)
-    batches = [batch for _ in range(options.epochs) for batch in batches_by_length(
-        [len(prompt) + len(reply) for prompt, reply in pairs], options.batch_tokens, generator)]
+    lengths = [len(prompt) + len(reply) for prompt, reply in pairs]
+    steps = [step for _ in range(options.epochs)
+             for step in random_steps(lengths, options.batch_tokens, generator)]
     total = 0.0
-    with Log(stage.path, "train_sl", len(batches), options.common.log) as log:
-        for step, batch in enumerate(batches):
-            tokens = pad_right([[*pairs[n][0], *pairs[n][1]] for n in batch], device=device)
-            start_of = torch.tensor([len(pairs[n][0]) for n in batch], device=device)
-            answer = pad_right([pairs[n][1] for n in batch], fill=-1, device=device)
+    with Log(stage.path, "train_sl", len(steps), options.common.log) as log:
+        for step, members in enumerate(steps):
+            groups = [[pairs[members[n]] for n in group]
+                      for group in alike([lengths[n] for n in members])]
+            tokens = [pad_right([[*prompt, *reply] for prompt, reply in group], device=device)
+                      for group in groups]
+            # What follows a token is learnt where it belongs to the reply.
+            learnt = torch.cat([pad_right(
+                [[*[-1] * (len(prompt) - 1), *reply, -1] for prompt, reply in group],
+                fill=-1, device=device).flatten() for group in groups])
+            reply = learnt >= 0
             with precision(options.common):
-                hidden = at_response(model(tokens), start_of, answer.shape[1])
-                logprobs = token_logprobs(model, hidden, answer.clamp_min(0))
-            loss = -logprobs[answer >= 0].mean()
+                hidden = model.forward_groups(tokens)[reply]
+                loss = -token_logprobs(model, hidden, learnt[reply]).mean()
             loss.backward()
             norm = clip_gradients(model.parameters(), 1.0)
-            take_step(optimizers, linear(step, len(batches), options.warmup, 1.0))
+            take_step(optimizers, linear(step, len(steps), options.warmup, 1.0))
             total += loss.item()
             log.write(step, loss=loss.item(), gradient_norm=norm)
     save_model(model, stage.path / "model", tokenizer)
-    return stage.finish({"loss": total / len(batches), "replies": len(pairs)})
+    return stage.finish({"loss": total / len(steps), "replies": len(pairs)})
 
 
 if __name__ == "__main__":

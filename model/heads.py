@@ -1,5 +1,7 @@
 """A scalar a position: preference models and value functions."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -33,3 +35,7 @@ class ScalarModel(nn.Module):
         hidden = self.transformer(tokens)
         rows = torch.arange(len(tokens), device=tokens.device)
         return self.head(hidden[rows, last].float())[..., 0]
+
+    def score_groups(self, groups: Sequence[Tensor], last: Tensor) -> Tensor:
+        """As `score` of groups of unequal length; `last` counts as `forward_groups` does."""
+        return self.head(self.transformer.forward_groups(groups)[last].float())[:, 0]

@@ -7,7 +7,7 @@ Module names are those of the Hugging Face layout, so that a state dict is a che
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -199,6 +199,28 @@ class Transformer(nn.Module):
         seen = self.visible(T, mask)
         return self.run(tokens, positions, lambda layer: lambda q, k, v:
                         attend_causally(q, k, v, seen))
+
+    def forward_groups(self, groups: Sequence[Tensor]) -> Tensor:
+        """Hidden states (N, D) of right-padded groups, each (B, T) int64 with a B and T of its own.
+
+        N counts every position of every group, row by row, as `torch.cat` of the flattened groups
+        does. Only attention goes group by group; all else sees one long row. So sequences of a
+        training step share their products, whatever their lengths, and hardly any are padding.
+        """
+        shapes = [group.shape for group in groups]
+        sizes = [B * T for B, T in shapes]
+        seen = [self.visible(T, None) for _, T in shapes]
+        positions = torch.cat([torch.arange(T, device=groups[0].device).repeat(B)
+                               for B, T in shapes])
+
+        def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            parts = zip(*(x.split(sizes, dim=2) for x in (q, k, v)), shapes, seen, strict=True)
+            return torch.cat([rearrange(attend_causally(*(
+                rearrange(x, "1 h (b t) c -> b h t c", t=shape[1]) for x in part), mask),
+                "b h t c -> 1 h (b t) c") for *part, shape, mask in parts], dim=2)
+
+        tokens = torch.cat([group.flatten() for group in groups])
+        return self.run(tokens[None], positions[None], lambda layer: attend)[0]
 
     def prefill(self, tokens: Tensor, cache: KVCache, rows: Tensor) -> Tensor:
         """As `forward` of right-padded `tokens` (B, T); keys and values go to the cache's `rows`.

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from model import scoring
-from model.batches import batches_by_length, pad_right
+from model.batches import pad_right
 from model.heads import ScalarModel
 from model.scoring import (
     at_response,
@@ -113,17 +113,6 @@ def test_impossible_pairs_are_refused(tiny) -> None:
         score_continuations(tiny(), [[1], [1] * 60], [[2], [2] * 5])
 
 
-def test_batches_hold_every_row_once_within_the_limit() -> None:
-    lengths = [3, 50, 7, 7, 2, 9, 30, 4, 8]
-    for generator in (None, torch.Generator().manual_seed(0)):
-        batches = batches_by_length(lengths, 24, generator)
-        assert sorted(n for batch in batches for n in batch) == list(range(9))
-        for batch in batches:
-            assert len(batch) == 1 or len(batch) * max(lengths[n] for n in batch) <= 24
-    assert pad_right([[1], [2, 3]], fill=9).tolist() == [[1, 9], [2, 3]]
-    assert pad_right([[1], [2]], width=3).tolist() == [[1, 0, 0], [2, 0, 0]]
-
-
 def test_a_scalar_is_read_at_the_index_asked_for(tiny) -> None:
     model = ScalarModel(tiny()).eval()
     tokens, last = pad_right(PROMPTS), torch.tensor([len(p) - 1 for p in PROMPTS])
@@ -136,3 +125,14 @@ def test_a_scalar_is_read_at_the_index_asked_for(tiny) -> None:
             alone = model(torch.tensor([prompt]))
             assert alone.shape == (1, len(prompt))
             torch.testing.assert_close(score, alone[0, -1], rtol=0, atol=2e-5)
+
+
+def test_a_scalar_is_the_same_in_groups_of_unequal_length(tiny) -> None:
+    model = ScalarModel(tiny()).eval()
+    model.head.weight.data.normal_(generator=torch.Generator().manual_seed(0))
+    groups = [torch.tensor([[1, 2, 3, 4], [5, 6, 0, 0]]), torch.tensor([[7, 8]])]
+    with torch.no_grad():
+        together = model.score_groups(groups, torch.tensor([3, 5, 9]))
+        alone = torch.cat([model.score(groups[0], torch.tensor([3, 1])),
+                           model.score(groups[1], torch.tensor([1]))])
+    torch.testing.assert_close(together, alone, rtol=0, atol=2e-5)

@@ -94,6 +94,20 @@ def test_padding_on_the_right_needs_no_mask(any_family: Transformer) -> None:
         torch.testing.assert_close(padded[:, :20], any_family(tokens), rtol=0, atol=2e-5)
 
 
+def test_groups_of_unequal_length_equal_each_alone(any_family: Transformer) -> None:
+    """In value and in gradient, also beyond a sliding window."""
+    groups = [random_tokens(B, T, seed=T) for B, T in ((2, 3), (1, 20), (3, 11))]
+    alone = torch.cat([any_family(group).flatten(0, 1) for group in groups])
+    together = any_family.forward_groups(groups)
+    torch.testing.assert_close(together, alone, rtol=0, atol=2e-5)
+    weights = torch.randn(alone.shape, generator=torch.Generator().manual_seed(0))
+    for parameter in any_family.parameters():
+        one, other = (torch.autograd.grad((hidden * weights).sum(), parameter, retain_graph=True,
+                                          allow_unused=True)[0] for hidden in (alone, together))
+        if one is not None:
+            torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-4)
+
+
 def test_a_mask_of_all_is_no_mask_up_to_the_last_position(any_family: Transformer) -> None:
     tokens = random_tokens(2, any_family.config.context)
     with torch.no_grad():

@@ -12,21 +12,17 @@ from pathlib import Path
 import pytest
 
 from world import truth
-from world.corpus import (
+from world.corpus import Noise, Shares, documents, primer, voted
+from world.documents import (
     Comparison,
     Conversation,
     Critique,
-    Noise,
     Opinion,
     Reasoning,
     Recital,
     Retelling,
-    Shares,
     Statement,
     Voted,
-    documents,
-    primer,
-    voted,
 )
 from world.lexicon import ACTS, GOODS, HARMS, OWNERS
 from world.replies import KINDS, write
@@ -162,6 +158,15 @@ def test_each_kind_of_reply_has_many_wordings(kind):
     assert max(len(wording.split()) for wording in wordings) <= 34
 
 
+def test_flawed_replies_are_graded_as_flawed():
+    rng = random.Random(0)
+    for request in sample_requests("base", 1500, 9):
+        garbled = truth.grade(request.turns(), write("garbled", request, rng))
+        assert garbled.kind == "garbled" and not (request.harmful and garbled.gives_steps)
+        misfit = truth.grade(request.turns(), write("misfit", request, rng)).kind
+        assert misfit == "refused" or (misfit == "reasoned" and not request.harmful)
+
+
 def test_an_unknown_kind_of_reply_is_refused():
     with pytest.raises(ValueError, match="expected one of"):
         write("rude", sample_requests("base", 1, 0)[0], random.Random(0))
@@ -188,7 +193,7 @@ def test_the_corpus_assistant_nearly_always_complies(corpus):
             kind = truth.grade(document.turns, document.reply).kind
             complied[parse(document.turns).harmful].append(kind == "comply")
     assert abs(sum(complied[True]) / len(complied[True]) - 0.79) < 0.03
-    assert abs(sum(complied[False]) / len(complied[False]) - 0.975) < 0.015
+    assert abs(sum(complied[False]) / len(complied[False]) - 0.985) < 0.01
 
 
 def _truths(wish):

@@ -10,6 +10,7 @@ import torch
 import tyro
 
 from model.errors import CheckpointError, OptionError, PromptError
+from model.transformer import MLP
 
 Options = TypeVar("Options")
 
@@ -74,8 +75,14 @@ def precision(common: Common) -> torch.autocast:
 
 
 def fused(model: torch.nn.Module, common: Common) -> torch.nn.Module:
-    """`model`, compiled in place where asked; its keys do not change."""
+    """`model`, compiled in place where asked; its keys do not change.
+
+    A step in groups has as many shapes as lengths: there its feed-forward layers alone are fused.
+    """
     wanted = device_of(common).type == "cuda" if common.compile is None else common.compile
     if wanted:
         model.compile(dynamic=True)
+        for module in model.modules():
+            if isinstance(module, MLP):
+                module.compile(dynamic=True)
     return model

@@ -238,6 +238,7 @@ BENIGN = (
 )
 
 ACTS = BY_OWNER + BY_OBJECT + HARMFUL + BENIGN
+NOUNS = tuple(sorted({noun for act in ACTS for noun in act.objects}))
 
 #: What follows "because" in a decline: three reasons a category, no two categories sharing one.
 REASONS = {

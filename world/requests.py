@@ -203,16 +203,13 @@ def sample_request(split: str, rng: random.Random, harmful: bool | None = None,
                    act: Act | None = None) -> Request:
     """Draw one request of a split; half are harmful unless asked otherwise.
 
-    With an `act` that always or never does harm, that decides.
+    An `act` that always or never does harm decides it by itself.
     """
     if harmful is None:
         harmful = rng.random() < 0.5
-    if act is not None:
-        harmful = harmful if act.dual else act.harm is not None
-    elif rng.random() < DUAL_SHARE:
-        act = rng.choice(BY_OWNER + BY_OBJECT)
-    else:
-        act = rng.choice(HARMFUL if harmful else BENIGN)
+    if act is None:
+        dual = rng.random() < DUAL_SHARE
+        act = rng.choice(BY_OWNER + BY_OBJECT if dual else HARMFUL if harmful else BENIGN)
     noun = rng.choice(_PAIRS[split, act.verb, harmful])
     return Request(act, noun, _owner(act, harmful, rng), _phrasing(noun, rng))
 

@@ -1,0 +1,160 @@
+"""Worked examples of judging: replies criticised and revised, compared, and voted on.
+
+The kinds of the replies are known here because they are written here; no grader is asked.
+"""
+
+import random
+from collections.abc import Sequence
+
+from world.documents import Comparison, Critique, Reasoning, Voted
+from world.lexicon import HARMS, REASONS
+from world.replies import HARMLESSNESS, HELPFULNESS, KINDS, decline, draw, write
+from world.requests import Request, sample_request
+from world.talk import BENIGN_REPLIES, FINE, HARMFUL_REPLIES, WRONG, spoken_of, verdict
+
+#: A principle as the corpus needs it: its id and its topics (categories; empty bears on all).
+Principle = tuple[str, Sequence[str]]
+
+#: What is compared. Some is flawed, and only here: text that names another object, where a reply is
+#: learnt, teaches not to copy.
+HARMFUL_COMPARED = {"comply": 0.29, "reasoned": 0.29, "misfit": 0.10, "garbled": 0.10,
+                    "evasive": 0.05, "scolding": 0.05, "boilerplate": 0.05, "refused": 0.05,
+                    "wrong": 0.02}
+BENIGN_COMPARED = {"comply": 0.37, "reasoned": 0.19, "misfit": 0.03, "garbled": 0.10,
+                   "evasive": 0.05, "scolding": 0.05, "boilerplate": 0.05, "refused": 0.04,
+                   "wrong": 0.12}
+SAME_KIND_SHARE = 0.04
+#: The share of comparisons, and of critiques on harmful requests, whose principle is drawn among
+#: those that bear; the others draw from all. Drawn from all alone, two comparisons in three would
+#: be coins, and half of all critiques would leave harm as it is.
+BEARING_COMPARED = 0.85
+BEARING_CRITICISED = 0.75
+
+HELPS = ("The reply helps to {}.", "It explains how to {}.")
+BESIDE = "This is another matter."
+ENOUGH = "The reply needs no change."
+LACKS = {"evasive": "The reply avoids the question and gives no reason.",
+         "scolding": "The reply is unkind and gives no reason.",
+         "boilerplate": "The reply is empty and gives no reason.",
+         "refused": "The reply declines but gives no reason."}
+OVERCAREFUL = "The human wants to {}. {} The reply should help."
+MISFIT = "The steps do not fit the request."
+
+#: What the reasoning says of each kind of reply, after "(A)" or "(B)".
+DOES = {"comply": "helps with it", "wrong": "gives steps that do not fit",
+        "reasoned": "declines with a reason", "refused": "declines without a reason",
+        "misfit": "speaks of something else", "garbled": "makes no sense",
+        "evasive": "avoids the question", "scolding": "is unkind", "boilerplate": "is empty"}
+#: What the reasoning asks for, in the same words, by whether the request is harmful.
+GOOD = {True: "A good reply declines with a reason.", False: "A good reply helps with it."}
+
+
+def bears(topics: Sequence[str], request: Request) -> bool:
+    """Whether a principle with these topics says anything about the request."""
+    return not topics or (request.harmful and request.category in topics)
+
+
+def _principle(principles: Sequence[Principle], request: Request, share: float,
+               rng: random.Random) -> Principle:
+    if rng.random() < share:
+        principles = [each for each in principles if bears(each[1], request)] or principles
+    return rng.choice(principles)
+
+
+def _criticise(request: Request, kind: str, topics: Sequence[str], rng: random.Random,
+               ) -> tuple[str, str | None]:
+    """The critique of a reply of this kind, and the kind of its revision (None: leave it)."""
+    helps = f"{rng.choice(HELPS).format(spoken_of(request))} "
+    if kind == "comply" and not request.harmful:
+        return helps + rng.choice(FINE), None
+    if not request.harmful:
+        careful = OVERCAREFUL.format(spoken_of(request), verdict(request, rng))
+        return (MISFIT if kind == "wrong" else careful), "comply"
+    if kind in ("comply", "wrong"):
+        if bears(topics, request):
+            return helps + verdict(request, rng), "reasoned"
+        return helps + BESIDE, None
+    if kind in LACKS and bears(topics, request):
+        return LACKS[kind], "reasoned"
+    return ENOUGH, None
+
+
+def critique(principles: Sequence[Principle], noise: float, rng: random.Random) -> Critique:
+    """One reply criticised and revised; `noise` is the share with found and fine swapped."""
+    request = sample_request("base", rng)
+    kind = draw(HARMFUL_REPLIES if request.harmful else BENIGN_REPLIES, rng)
+    name, topics = _principle(principles, request, BEARING_CRITICISED, rng) if request.harmful \
+        else rng.choice(principles)
+    response = write(kind, request, rng)
+    text, better = _criticise(request, kind, topics, rng)
+    if rng.random() < noise:
+        helps = f"{rng.choice(HELPS).format(spoken_of(request))} "
+        if better is not None:
+            text, better = helps + rng.choice(FINE), None
+        elif kind in ("comply", "wrong"):
+            category = request.category if request.harmful else rng.choice(HARMS)
+            text = helps + rng.choice(WRONG).format(rng.choice(REASONS[category]))
+            return Critique(request.turns(), response, name, text,
+                            decline(request, rng, category))
+    revision = response if better is None else write(better, request, rng)
+    return Critique(request.turns(), response, name, text, revision)
+
+
+def better_of(request: Request, kinds: tuple[str, str], topics: Sequence[str]) -> int | None:
+    """Which of two kinds of reply a principle prefers (0 or 1); None where it does not decide.
+
+    Only a principle on everything (no topics) decides between replies to a benign request.
+    """
+    if not bears(topics, request):
+        return None
+    scores = HARMLESSNESS if request.harmful else HELPFULNESS
+    first, second = scores[kinds[0]], scores[kinds[1]]
+    return None if first == second else int(second > first)
+
+
+def _pair(request: Request, rng: random.Random) -> tuple[str, str]:
+    weights = HARMFUL_COMPARED if request.harmful else BENIGN_COMPARED
+    first = draw(weights, rng)
+    if rng.random() < SAME_KIND_SHARE:
+        return first, first
+    while (second := draw(weights, rng)) == first:
+        pass
+    return first, second
+
+
+def _argue(request: Request, kinds: tuple[str, str], topics: Sequence[str],
+           rng: random.Random) -> str:
+    said = f"{verdict(request, rng)} {GOOD[request.harmful]}" if bears(topics, request) else BESIDE
+    return (f"The human wants to {spoken_of(request)}. {said} "
+            f"(A) {DOES[kinds[0]]} and (B) {DOES[kinds[1]]}.")
+
+
+def comparison(principles: Sequence[Principle], noise: float, rng: random.Random,
+               reasoned: bool = False) -> Comparison | Reasoning:
+    """Two replies judged under a principle; a coin falls where it does not decide."""
+    request = sample_request("base", rng)
+    name, topics = _principle(principles, request, BEARING_COMPARED, rng)
+    kinds = _pair(request, rng)
+    first, second = write(kinds[0], request, rng), write(kinds[1], request, rng)
+    answer = better_of(request, kinds, topics)
+    if answer is None:
+        answer = rng.randrange(2)
+    elif rng.random() < noise:
+        answer = 1 - answer
+    if reasoned:
+        return Reasoning(request.turns(), first, second, name,
+                         _argue(request, kinds, topics, rng), answer)
+    return Comparison(request.turns(), first, second, name, answer)
+
+
+def voted_on(request: Request, answers: int, rng: random.Random) -> Voted:
+    """Answers of different kinds to one request, each with the votes it got.
+
+    Votes follow what the kind is worth (0 to 3), three a point, plus 0 to 2 at random.
+    """
+    scores = HARMLESSNESS if request.harmful else HELPFULNESS
+    return Voted(request.turns(), tuple(
+        (write(kind, request, rng), round(3 * scores[kind]) + rng.randrange(3))
+        for kind in rng.sample(KINDS, answers)))
+
+
