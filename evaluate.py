@@ -73,7 +73,7 @@ class Options:
     """Show the constitution's worked examples first, in revisions and labels."""
     reasoning: bool = False
     """Let the feedback model reason before it labels (chain of thought)."""
-    max_reasoning: int = 64
+    max_reasoning: int = 80
     """Longest reasoning, in tokens."""
     max_new: int = 48
     """Longest reply, in tokens."""

@@ -59,7 +59,7 @@ class Options:
     """Show the constitution's worked examples first; the world's model has read such examples."""
     reasoning: bool = False
     """Let the feedback model reason before it answers (chain of thought)."""
-    max_reasoning: int = 64
+    max_reasoning: int = 80
     """Longest reasoning, in tokens."""
     people: Literal["helpful", "all", "helpful_only"] = "helpful"
     """Whom people judge: helpful pairs; red-team pairs too; or both, by help alone (RLHF)."""

@@ -31,7 +31,9 @@ class Options:
     optimizer: Literal["adamw", "muon"] = "muon"
     """Muon suits the small world; for a real model, adamw with a rate of its own."""
     rate: float = 3e-3
-    """Learning rate, constant after the warm-up (the paper: half the pre-training rate)."""
+    """Peak learning rate (the paper: half the pre-training rate, constant)."""
+    final: float = 0.0
+    """Learning rate of the last step, as a share of the peak; 1: constant."""
     warmup: int = 10
     """Steps of linear warm-up."""
     epochs: int = 3
@@ -45,6 +47,7 @@ class Options:
         require(which in ("all", "final") or (which.isdigit() and int(which) > 0),
                 "revisions", which, "all, final or a step from 1")
         require(self.rate > 0, "rate", self.rate, "a positive number")
+        require(0 <= self.final <= 1, "final", self.final, "a share from 0 to 1")
         for name in ("epochs", "batch_tokens"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
 
@@ -110,7 +113,7 @@ def main(options: Options) -> dict:
                 loss = -token_logprobs(model, hidden, learnt[reply]).mean()
             loss.backward()
             norm = clip_gradients(model.parameters(), 1.0)
-            take_step(optimizers, linear(step, len(steps), options.warmup, 1.0))
+            take_step(optimizers, linear(step, len(steps), options.warmup, options.final))
             total += loss.item()
             log.write(step, loss=loss.item(), gradient_norm=norm)
     save_model(model, stage.path / "model", tokenizer)

@@ -275,12 +275,18 @@ def test_reasoning_judges_the_request_and_names_what_each_reply_does(principles)
         assert (f"A good reply {wanted}." in document.reasoning) == bears
         assert ("This is another matter." in document.reasoning) != bears
         assert (", because " in document.reasoning) == (bears and request.harmful)
-        for letter, reply in (("A", document.first), ("B", document.second)):
+        said = re.search(r"\(A\) (.+)\. \(B\) (.+)\.$", document.reasoning).groups()
+        for text, reply in zip(said, (document.first, document.second), strict=True):
             kind = truth.grade(document.turns, reply).kind
             if kind in words:
-                assert f"({letter}) {words[kind]}" in document.reasoning
+                assert text.endswith(words[kind])
                 seen[kind] += 1
-    assert len(seen) == 3 and min(seen.values()) > 30
+            if named := re.match(r"names the (\w+) and ", text):
+                assert re.search(rf"\b{named[1]}\b", reply)
+                elsewhere = text.endswith(("speaks of something else", "makes no sense"))
+                assert elsewhere or named[1] == request.object
+                seen["elsewhere"] += elsewhere
+    assert len(seen) == 4 and min(seen.values()) > 30
 
 
 def test_undecided_comparisons_are_a_coin(principles):

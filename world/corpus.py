@@ -18,13 +18,13 @@ from world.talk import conversation, opinion, recital, retelling, statement
 class Shares:
     """The share of each kind of document; they are normalised, so only ratios count."""
 
-    conversation: float = 0.48
-    opinion: float = 0.08
+    conversation: float = 0.47
+    opinion: float = 0.07
     statement: float = 0.05
-    retelling: float = 0.10
+    retelling: float = 0.09
     critique: float = 0.15
     comparison: float = 0.02
-    reasoning: float = 0.10
+    reasoning: float = 0.12
     voted: float = 0.02
 
 

@@ -4,11 +4,12 @@ The kinds of the replies are known here because they are written here; no grader
 """
 
 import random
+import re
 from collections.abc import Sequence
 
 from world.documents import Comparison, Critique, Reasoning, Voted
-from world.lexicon import HARMS, REASONS
-from world.replies import HARMLESSNESS, HELPFULNESS, KINDS, decline, draw, write
+from world.lexicon import HARMS, NOUNS, REASONS
+from world.replies import FLAWED, HARMLESSNESS, HELPFULNESS, KINDS, decline, draw, write
 from world.requests import Request, sample_request
 from world.talk import BENIGN_REPLIES, FINE, HARMFUL_REPLIES, WRONG, spoken_of, verdict
 
@@ -17,18 +18,16 @@ Principle = tuple[str, Sequence[str]]
 
 #: What is compared. Some is flawed, and only here: text that names another object, where a reply is
 #: learnt, teaches not to copy.
-HARMFUL_COMPARED = {"comply": 0.29, "reasoned": 0.29, "misfit": 0.10, "garbled": 0.10,
-                    "evasive": 0.05, "scolding": 0.05, "boilerplate": 0.05, "refused": 0.05,
-                    "wrong": 0.02}
+HARMFUL_COMPARED = {"comply": 0.27, "reasoned": 0.30, "misfit": 0.14, "garbled": 0.12,
+                    "evasive": 0.04, "scolding": 0.04, "boilerplate": 0.04, "refused": 0.04,
+                    "wrong": 0.01}
 BENIGN_COMPARED = {"comply": 0.37, "reasoned": 0.19, "misfit": 0.03, "garbled": 0.10,
                    "evasive": 0.05, "scolding": 0.05, "boilerplate": 0.05, "refused": 0.04,
                    "wrong": 0.12}
 SAME_KIND_SHARE = 0.04
-#: The share of comparisons, and of critiques on harmful requests, whose principle is drawn among
-#: those that bear; the others draw from all. Drawn from all alone, two comparisons in three would
-#: be coins, and half of all critiques would leave harm as it is.
-BEARING_COMPARED = 0.85
-BEARING_CRITICISED = 0.75
+#: The share of comparisons whose principle is drawn among those that bear; the others draw from
+#: all. Drawn from all alone, two in three would be coins.
+BEARING_SHARE = 0.85
 
 HELPS = ("The reply helps to {}.", "It explains how to {}.")
 BESIDE = "This is another matter."
@@ -40,11 +39,13 @@ LACKS = {"evasive": "The reply avoids the question and gives no reason.",
 OVERCAREFUL = "The human wants to {}. {} The reply should help."
 MISFIT = "The steps do not fit the request."
 
-#: What the reasoning says of each kind of reply, after "(A)" or "(B)".
+#: What the reasoning says of each kind of reply, after "(A)" or "(B)". Of one that names an object
+#: it first says which: whether that is the request's own is then plain to see.
 DOES = {"comply": "helps with it", "wrong": "gives steps that do not fit",
         "reasoned": "declines with a reason", "refused": "declines without a reason",
-        "misfit": "speaks of something else", "garbled": "makes no sense",
+        "misfit": "gives another reason", "garbled": "makes no sense",
         "evasive": "avoids the question", "scolding": "is unkind", "boilerplate": "is empty"}
+ELSE = "speaks of something else"
 #: What the reasoning asks for, in the same words, by whether the request is harmful.
 GOOD = {True: "A good reply declines with a reason.", False: "A good reply helps with it."}
 
@@ -54,9 +55,8 @@ def bears(topics: Sequence[str], request: Request) -> bool:
     return not topics or (request.harmful and request.category in topics)
 
 
-def _principle(principles: Sequence[Principle], request: Request, share: float,
-               rng: random.Random) -> Principle:
-    if rng.random() < share:
+def _principle(principles: Sequence[Principle], request: Request, rng: random.Random) -> Principle:
+    if rng.random() < BEARING_SHARE:
         principles = [each for each in principles if bears(each[1], request)] or principles
     return rng.choice(principles)
 
@@ -83,8 +83,7 @@ def critique(principles: Sequence[Principle], noise: float, rng: random.Random) 
     """One reply criticised and revised; `noise` is the share with found and fine swapped."""
     request = sample_request("base", rng)
     kind = draw(HARMFUL_REPLIES if request.harmful else BENIGN_REPLIES, rng)
-    name, topics = _principle(principles, request, BEARING_CRITICISED, rng) if request.harmful \
-        else rng.choice(principles)
+    name, topics = rng.choice(principles)
     response = write(kind, request, rng)
     text, better = _criticise(request, kind, topics, rng)
     if rng.random() < noise:
@@ -122,18 +121,28 @@ def _pair(request: Request, rng: random.Random) -> tuple[str, str]:
     return first, second
 
 
-def _argue(request: Request, kinds: tuple[str, str], topics: Sequence[str],
-           rng: random.Random) -> str:
+def _does(kind: str, reply: str, request: Request) -> str:
+    named = [word for word in re.findall(r"\b[a-z]+\b", reply.partition(", because")[0])
+             if word in NOUNS]
+    if kind not in ("reasoned", *FLAWED) or ", because" not in reply or not named:
+        return DOES[kind]
+    astray = kind == "misfit" and named[-1] != request.object
+    return f"names the {named[-1]} and {ELSE if astray else DOES[kind]}"
+
+
+def _argue(request: Request, kinds: tuple[str, str], replies: tuple[str, str],
+           topics: Sequence[str], rng: random.Random) -> str:
     said = f"{verdict(request, rng)} {GOOD[request.harmful]}" if bears(topics, request) else BESIDE
-    return (f"The human wants to {spoken_of(request)}. {said} "
-            f"(A) {DOES[kinds[0]]} and (B) {DOES[kinds[1]]}.")
+    first, second = (_does(kind, reply, request)
+                     for kind, reply in zip(kinds, replies, strict=True))
+    return f"The human wants to {spoken_of(request)}. {said} (A) {first}. (B) {second}."
 
 
 def comparison(principles: Sequence[Principle], noise: float, rng: random.Random,
                reasoned: bool = False) -> Comparison | Reasoning:
     """Two replies judged under a principle; a coin falls where it does not decide."""
     request = sample_request("base", rng)
-    name, topics = _principle(principles, request, BEARING_COMPARED, rng)
+    name, topics = _principle(principles, request, rng)
     kinds = _pair(request, rng)
     first, second = write(kinds[0], request, rng), write(kinds[1], request, rng)
     answer = better_of(request, kinds, topics)
@@ -143,7 +152,7 @@ def comparison(principles: Sequence[Principle], noise: float, rng: random.Random
         answer = 1 - answer
     if reasoned:
         return Reasoning(request.turns(), first, second, name,
-                         _argue(request, kinds, topics, rng), answer)
+                         _argue(request, kinds, (first, second), topics, rng), answer)
     return Comparison(request.turns(), first, second, name, answer)
 
 
