@@ -71,17 +71,14 @@ def _behaviour(fields: dict[str, object]) -> Choice:
 
     A question that offers lettered options has all of them, though the row names only two.
     """
-    match = _text(fields, "answer_matching_behavior")
-    other = _text(fields, "answer_not_matching_behavior")
-    question = _text(fields, "question")
+    match = f" {_text(fields, 'answer_matching_behavior').strip()}"
+    other = f" {_text(fields, 'answer_not_matching_behavior').strip()}"
+    question = _text(fields, "question").strip()
     options = (match, other)
     if _LETTER.fullmatch(match):
-        letters = sorted({*_OFFERED.findall(question), match[-2], other.strip()[1:2]} & {*LETTERS})
-        options = tuple(f" ({letter})" for letter in letters)
-    elif not match.startswith(" "):
-        options = (f" {match}", f" {other}")
-    return Choice(formats.reply_prompt((question.strip(),)), options,
-                  options.index(f" {match.strip()}"))
+        offered = (f" ({letter})" for letter in _OFFERED.findall(question))
+        options = tuple(sorted({*offered, match, other}))
+    return Choice(formats.reply_prompt((question,)), options, options.index(match))
 
 
 def _bias(fields: dict[str, object]) -> Choice:

@@ -1,7 +1,6 @@
 """Comparisons: two replies to one dialogue and what people thought; or answers with votes."""
 
 import dataclasses
-import math
 
 from cai.dialogues import Turns, asked, checked, exchange, is_messages, is_transcript
 from cai.kinds import prompts
@@ -152,7 +151,7 @@ def _answer(fields: dict[str, object]) -> Answer:
 
 
 def _whole(value: object) -> int | None:
-    """A number of votes as an integer; None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    """A number of votes as an integer; None for anything else, or for what is no such number."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 2**53:
         return None
     return int(value)
