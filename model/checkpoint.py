@@ -1,20 +1,23 @@
 """Checkpoints in the Hugging Face layout: config.json, model.safetensors, tokenizer.model."""
 
 import json
-import shutil
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
+from model.chat import ChatTemplate, ChatTokenizer
 from model.errors import CheckpointError
 from model.heads import ScalarModel
+from model.json_tokenizer import JsonTokenizer
 from model.tokenizer import Tokenizer
 from model.transformer import ModelConfig, RopeScaling, Transformer, rotary_table
 
 ARCHITECTURES = {"llama": "LlamaForCausalLM", "mistral": "MistralForCausalLM",
                  "qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM"}
+
+AnyTokenizer = Tokenizer | JsonTokenizer | ChatTokenizer
 
 
 def read_config(folder: Path) -> ModelConfig:
@@ -68,7 +71,7 @@ def _read_scaling(path: Path, raw: dict) -> RopeScaling | None:
                        raw["original_max_position_embeddings"])
 
 
-def hugging_face_config(config: ModelConfig, tokenizer: Tokenizer) -> dict:
+def hugging_face_config(config: ModelConfig, tokenizer: AnyTokenizer) -> dict:
     """`config` in the field names of the Hugging Face layout."""
     raw = {
         "architectures": [ARCHITECTURES[config.family]], "model_type": config.family,
@@ -79,7 +82,8 @@ def hugging_face_config(config: ModelConfig, tokenizer: Tokenizer) -> dict:
         "rms_norm_eps": config.norm_eps, "rope_theta": config.rope_theta,
         "hidden_act": "silu", "tie_word_embeddings": config.tied,
         "attention_bias": config.qkv_bias, "sliding_window": config.sliding_window,
-        "bos_token_id": tokenizer.begin, "eos_token_id": tokenizer.end,
+        "bos_token_id": tokenizer.begin if tokenizer.begin >= 0 else None,
+        "eos_token_id": tokenizer.end,
         "pad_token_id": tokenizer.pad, "torch_dtype": "float32",
     }
     if (scaling := config.rope_scaling) is not None:
@@ -122,12 +126,29 @@ def load_scalar_model(folder: Path, device: torch.device | str = "cpu") -> Scala
     return model.to(device)
 
 
-def load_tokenizer(folder: Path) -> Tokenizer:
-    """The tokenizer in a checkpoint folder."""
-    return Tokenizer(Path(folder) / "tokenizer.model")
+def load_tokenizer(folder: Path) -> AnyTokenizer:
+    """The tokenizer in a checkpoint folder: tokenizer.model, or else tokenizer.json.
+
+    Where the folder has a chat template, dialogues are rendered by it.
+    """
+    folder = Path(folder)
+    has_json = (folder / "tokenizer.json").exists()
+    if has_json and not (folder / "tokenizer.model").exists():
+        tokenizer = JsonTokenizer(folder / "tokenizer.json")
+    else:
+        tokenizer = Tokenizer(folder / "tokenizer.model")
+    if tokenizer.end < 0:
+        raise CheckpointError(f"{folder}: found a tokenizer without an end token, expected "
+                              "eos_token in tokenizer_config.json")
+    if (template := tokenizer.marks.template) is None:
+        return tokenizer
+    try:
+        return ChatTokenizer(tokenizer, ChatTemplate(template, tokenizer.marks.names))
+    except CheckpointError as error:
+        raise CheckpointError(f"{folder}: {error}") from None
 
 
-def save_model(model: Transformer | ScalarModel, folder: Path, tokenizer: Tokenizer) -> None:
+def save_model(model: Transformer | ScalarModel, folder: Path, tokenizer: AnyTokenizer) -> None:
     """Write `model` with its tokenizer into `folder`; what stood there under these names goes."""
     folder.mkdir(parents=True, exist_ok=True)
     trunk = model.transformer if isinstance(model, ScalarModel) else model
@@ -140,8 +161,7 @@ def save_model(model: Transformer | ScalarModel, folder: Path, tokenizer: Tokeni
     raw = hugging_face_config(trunk.config, tokenizer)
     raw["torch_dtype"] = str(trunk.lm_head.weight.dtype).removeprefix("torch.")
     (folder / "config.json").write_text(json.dumps(raw, indent=1) + "\n", encoding="utf-8")
-    if tokenizer.path.resolve() != (folder / "tokenizer.model").resolve():
-        shutil.copyfile(tokenizer.path, folder / "tokenizer.model")
+    tokenizer.save(folder)
 
 
 def _save(tensors: dict[str, torch.Tensor], path: Path) -> None:

@@ -67,8 +67,9 @@ class ChoiceScorer:
     def __call__(self, prompts: Sequence[str],
                  choices: tuple[str, ...]) -> list[tuple[float, ...]]:
         """One row of log-probs a prompt, one entry a choice."""
+        after = prompts[0] if prompts else None
         scores = score_choices(self.model, [self.tokenizer.encode(text) for text in prompts],
-                               [self.tokenizer.encode_more(each) for each in choices],
+                               [self.tokenizer.encode_more(each, after) for each in choices],
                                self.batch_tokens)
         return [tuple(row) for row in scores.tolist()]
 
