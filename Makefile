@@ -30,7 +30,7 @@ fuzz: .venv/installed-dev
 	$(PIP) install -r requirements.txt
 	touch $@
 
-.venv/installed-dev: .venv/installed requirements-dev.txt
+.venv/installed-dev: .venv/installed requirements-dev.txt requirements-extra.txt
 	$(PIP) install -r requirements-dev.txt
 	touch $@
 

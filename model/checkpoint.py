@@ -35,6 +35,8 @@ def read_config(folder: Path) -> ModelConfig:
     if family not in ARCHITECTURES:
         raise CheckpointError(f"{path}: found model_type {family!r}, expected one of "
                               f"{', '.join(ARCHITECTURES)}")
+    if raw.get("hidden_act", "silu") != "silu":
+        raise CheckpointError(f"{path}: found hidden_act {raw['hidden_act']!r}, expected silu")
     try:
         heads, width = raw["num_attention_heads"], raw["hidden_size"]
         rope = raw.get("rope_parameters") or {}
@@ -57,8 +59,12 @@ def read_config(folder: Path) -> ModelConfig:
 
 
 def _window(raw: dict) -> int | None:
-    used = raw.get("use_sliding_window", raw["model_type"] == "mistral")
-    return raw.get("sliding_window") if used else None
+    """The sliding window of every layer; ValueError where only some layers have one."""
+    if not raw.get("use_sliding_window", raw["model_type"] == "mistral"):
+        return None
+    if raw["model_type"] != "mistral" and raw.get("max_window_layers", 0):
+        raise ValueError(f"max_window_layers {raw['max_window_layers']}, expected 0")
+    return raw.get("sliding_window", 4096)
 
 
 def _read_scaling(path: Path, raw: dict) -> RopeScaling | None:
@@ -97,14 +103,23 @@ def hugging_face_config(config: ModelConfig, tokenizer: AnyTokenizer) -> dict:
 
 def load_model(folder: Path, dtype: torch.dtype = torch.float32,
                device: torch.device | str = "cpu") -> Transformer:
-    """The language model in `folder`. Raises CheckpointError for a tensor that does not fit."""
+    """The language model in `folder`. Raises CheckpointError for a tensor that does not fit.
+
+    Tensors go straight onto the device, one at a time, each from a file opened for it alone: else
+    all that was read of a file would stay in memory beside what it was converted to.
+    """
+    folder = Path(folder)
     config = read_config(folder)
     with torch.device("meta"):
         model = Transformer(config)
-    tensors = _read_tensors(Path(folder), device)
-    if config.tied:
-        tensors["lm_head.weight"] = tensors.get("model.embed_tokens.weight")
-    _assign(model, tensors, Path(folder), dtype)
+    files = _files(folder)
+    _check_tensors(model, files, folder)
+    for path, names in files.items():
+        for name in names:
+            if not _is_ignored(name, config):
+                with _opened(path, device) as file:
+                    tensor = file.get_tensor(name).to(dtype)
+                model.load_state_dict({name: tensor}, strict=False, assign=True)
     model.table = rotary_table(config).to(device)
     if config.tied:
         model.lm_head.weight = model.model.embed_tokens.weight
@@ -170,42 +185,58 @@ def _save(tensors: dict[str, torch.Tensor], path: Path) -> None:
     beside.replace(path)
 
 
-def _read_tensors(folder: Path, device: torch.device | str) -> dict[str, torch.Tensor]:
+def _files(folder: Path) -> dict[Path, list[str]]:
+    """The names of the tensors in each weight file of `folder`."""
     index = folder / "model.safetensors.index.json"
     names = ["model.safetensors"]
     if index.exists():
         try:
             named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+            names = sorted({str(name) for name in named})
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(f"{index}: found no weight_map ({error!r}), expected the names "
                                   "of the weight files") from None
-        names = sorted(set(named))
-    tensors: dict[str, torch.Tensor] = {}
+    files = {}
     for name in names:
-        path = folder / name
-        if not path.exists():
-            raise CheckpointError(f"{path}: found no such file, expected the weights")
-        try:
-            with safe_open(path, framework="pt", device=str(device)) as file:
-                tensors |= {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        except SafetensorError as error:
-            raise CheckpointError(f"{path}: found no readable weights ({error}), expected "
-                                  "safetensors") from None
-    return tensors
+        with _opened(folder / name) as file:
+            files[folder / name] = list(file.keys())
+    return files
 
 
-def _assign(model: Transformer, tensors: dict[str, torch.Tensor], folder: Path,
-            dtype: torch.dtype) -> None:
-    wanted = dict(model.named_parameters(remove_duplicate=False))
-    tensors = {k: v for k, v in tensors.items() if not k.endswith("rotary_emb.inv_freq")}
-    for name in sorted(set(wanted) | set(tensors)):
-        found = tensors.get(name)
+def _opened(path: Path, device: torch.device | str = "cpu") -> safe_open:
+    try:
+        return safe_open(path, framework="pt", device=str(device))
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: found no such file, expected the weights") from None
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: found no readable weights ({error}), expected "
+                              "safetensors") from None
+
+
+def _is_ignored(name: str, config: ModelConfig) -> bool:
+    """Whether a tensor may stand in a checkpoint without being read: it follows from the others."""
+    return name.endswith("rotary_emb.inv_freq") or config.tied and name == "lm_head.weight"
+
+
+def _check_tensors(model: Transformer, files: dict[Path, list[str]], folder: Path) -> None:
+    """Raise CheckpointError for the first tensor that is missing, not wanted, or of another shape.
+
+    Nothing but the heads of the files is read.
+    """
+    wanted = {name: list(parameter.shape)
+              for name, parameter in model.named_parameters(remove_duplicate=False)
+              if not _is_ignored(name, model.config)}
+    found = {}
+    for path, names in files.items():
+        with _opened(path) as file:
+            found |= {name: list(file.get_slice(name).get_shape()) for name in names
+                      if not _is_ignored(name, model.config)}
+    for name in sorted(wanted | found):
         if name not in wanted:
             raise CheckpointError(f"{folder}: found tensor {name}, expected none of that name")
-        if found is None:
+        if name not in found:
             raise CheckpointError(f"{folder}: found no tensor {name}, expected one of shape "
-                                  f"{list(wanted[name].shape)}")
-        if found.shape != wanted[name].shape:
-            raise CheckpointError(f"{folder}: found tensor {name} of shape {list(found.shape)}, "
-                                  f"expected {list(wanted[name].shape)}")
-    model.load_state_dict({k: v.to(dtype) for k, v in tensors.items()}, assign=True)
+                                  f"{wanted[name]}")
+        if found[name] != wanted[name]:
+            raise CheckpointError(f"{folder}: found tensor {name} of shape {found[name]}, "
+                                  f"expected {wanted[name]}")
