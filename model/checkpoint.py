@@ -163,6 +163,12 @@ def load_tokenizer(folder: Path) -> AnyTokenizer:
         raise CheckpointError(f"{folder}: {error}") from None
 
 
+def same_tokenizer(one: AnyTokenizer, other: AnyTokenizer) -> bool:
+    """Whether two tokenizers are made of the same file, so that one model's ids mean the other's.
+    """
+    return one.path.read_bytes() == other.path.read_bytes()
+
+
 def save_model(model: Transformer | ScalarModel, folder: Path, tokenizer: AnyTokenizer) -> None:
     """Write `model` with its tokenizer into `folder`; what stood there under these names goes."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -64,6 +64,11 @@ class ChoiceScorer:
     def __init__(self, model: Transformer, tokenizer: Tokenizer, batch_tokens: int = 16_384):
         self.model, self.tokenizer, self.batch_tokens = model, tokenizer, batch_tokens
 
+    def fits(self, prompt: str, choices: Sequence[str]) -> bool:
+        """Whether a text with each of its continuations fits the model's context."""
+        longest = max(len(self.tokenizer.encode_more(each, prompt)) for each in choices)
+        return len(self.tokenizer.encode(prompt)) + longest <= self.model.config.context
+
     def __call__(self, prompts: Sequence[str],
                  choices: tuple[str, ...]) -> list[tuple[float, ...]]:
         """One row of log-probs a prompt, one entry a choice."""
