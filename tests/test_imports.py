@@ -22,8 +22,8 @@ ROOMS = {
 GRANTED = {("cai/plotting.py", "matplotlib"), ("model/json_tokenizer.py", "tokenizers")}
 # Imported only where they are asked for.
 DEFERRED = {"wandb", "tokenizers"}
-SCRIPTS = {"train_base", "make_revisions", "train_sl", "make_comparisons", "train_pm", "train_ppo",
-           "evaluate", "run_cai", "chat"}
+SCRIPTS = {"train_base", "make_prompts", "make_revisions", "train_sl", "make_comparisons",
+           "train_pm", "train_ppo", "evaluate", "run_cai", "chat"}
 # Who may know the truth, and who may ask those that see it through noise.
 KEEPERS = {
     "world.truth": ("world/people.py", "evaluate.py", "tests/"),

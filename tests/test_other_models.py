@@ -113,6 +113,16 @@ def test_every_stage_ends_with_finite_figures(run: Path) -> None:
     assert sources == ["model"] * 4 + ["people"] * 2
 
 
+def test_the_judge_rates_the_models_on_each_kind_of_prompts(run: Path) -> None:
+    models = json.loads((run / "evaluate" / "report.json").read_text())["models"]
+    assert models.keys() == {"base", "rl_cai"}
+    for name, kinds in models.items():
+        assert kinds.keys() == {"red_team", "helpful"}
+        for figures in kinds.values():
+            assert all(math.isfinite(value) for value in figures.values())
+            assert 0 <= figures["refusal"] <= 1 and (name != "base" or figures["elo"] == 0)
+
+
 def test_the_policy_keeps_its_tokenizer_and_the_reward_its_own(run: Path, models) -> None:
     for folder, owner in ((run / "train_sl/model", "policy"), (run / "train_ppo/model", "policy"),
                           (run / "train_pm/model", "preference")):
