@@ -17,7 +17,7 @@ from cai.constitution import Constitution, load_constitution
 from cai.kinds import choices, comparisons, prompts, samples
 from cai.kinds.comparisons import Judged
 from cai.records import Comparison, InputError, Prompt, record_id
-from cai.rows import Unusable, read_rows, read_text
+from cai.rows import Unusable, parse_rows, read_text
 
 PEEK = 100  # rows that are looked at to find a file's kind
 _TOML = re.compile(r"^\[\[(revision|feedback|critique_example|feedback_example|reasoning_example)",
@@ -60,9 +60,10 @@ def find(path: str | Path, kind: str | None = None, limit: int | None = None) ->
     usable row.
     """
     path = Path(path)
-    if kind in (None, "constitution") and (found := _toml(path)) is not None:
-        return found
-    table = read_rows(path, None if kind == "rows" else COLUMNS)
+    text, packed = read_text(path)
+    if kind in (None, "constitution") and not packed and _TOML.search(text):
+        return _toml(path)
+    table = parse_rows(path, text, packed, None if kind == "rows" else COLUMNS)
     rows = published.entries(table.rows) if kind in (None, "constitution") else table.rows
     kind = kind or _kind_of(path, rows)
     read = READ.get(kind)
@@ -92,11 +93,8 @@ def _kind_of(path: Path, rows: Sequence[object]) -> str:
                         f"fields of one kind of {', '.join(CLAIMS)} (see docs/data.md)")
 
 
-def _toml(path: Path) -> Found | None:
-    """A constitution of ours; None where the file is none."""
-    text, packed = read_text(path)
-    if packed or not _TOML.search(text):
-        return None
+def _toml(path: Path) -> Found:
+    """A constitution of ours, entry by entry."""
     constitution = load_constitution(path)
     parts = [published.Part(field.name, value) for field in dataclasses.fields(Constitution)
              for value in getattr(constitution, field.name)]

@@ -35,8 +35,11 @@ def read_rows(path: str | Path, columns: frozenset[str] | None) -> Rows:
     With None it is one that is so named, whatever its columns. InputError, with the line, for a
     file that is absent, empty, not UTF-8, or breaks off.
     """
-    path = Path(path)
-    text, packed = read_text(path)
+    return parse_rows(Path(path), *read_text(Path(path)), columns)
+
+
+def parse_rows(path: Path, text: str, packed: bool, columns: frozenset[str] | None) -> Rows:
+    """As `read_rows`, of a text that `read_text` has read."""
     form, rows = _parse(path, text, columns)
     return Rows(form + ("+gzip" if packed else ""), rows)
 

@@ -103,5 +103,5 @@ class PreferenceScorer:
         for batch in batches_by_length([len(row) for row in rows], self.batch_tokens):
             tokens = pad_right([rows[n] for n in batch], device=self.model.head.weight.device)
             last = torch.tensor([len(rows[n]) - 1 for n in batch], device=tokens.device)
-            scores[batch] = self.model.score(tokens, last).cpu()
+            scores[batch] = self.model.score(tokens, last).float().cpu()
         return scores.tolist()

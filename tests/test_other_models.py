@@ -137,6 +137,8 @@ def test_the_reward_is_the_preference_models_score_of_the_text(run: Path) -> Non
     score = PreferenceScorer(load_scalar_model(folder), load_tokenizer(folder))
     wanted = score([formats.reply_prompt(each) for each in turns], replies)
     assert reward(turns, replies) == pytest.approx(wanted) and wanted[0] != wanted[1]
+    with torch.autocast("cpu", torch.bfloat16):  # as PPO asks for scores under --dtype bf16
+        assert reward(turns, replies) == pytest.approx(wanted, abs=0.05)
 
 
 def test_values_start_from_the_policy_where_ids_differ(run: Path, models) -> None:
