@@ -10,6 +10,8 @@ import sentencepiece
 import tokenizers
 import transformers
 
+from cai import formats
+from cai.constitution import load_constitution
 from model.chat import ChatTemplate, ChatTokenizer, messages_of
 from model.checkpoint import load_tokenizer
 from model.errors import CheckpointError
@@ -254,6 +256,22 @@ def test_requests_are_the_users_and_other_texts_stay_plain(chat):
         assert messages_of(plain) is None
         assert tokenizer.encode(plain) == tokenizer.tokenizer.encode(plain)
     assert tokenizer.encode_more(" (A)", after="Which?") == tokenizer.tokenizer.encode_more(" (A)")
+
+
+def test_every_request_for_a_critique_or_a_revision_is_a_conversation():
+    constitution = load_constitution(Path(__file__).resolve().parents[1] / "constitutions"
+                                     / "english.toml")
+    shown = [formats.document_critique(each.turns, each.response, each.principle, each.critique,
+                                       each.revision) for each in constitution.critique_examples]
+    principle = constitution.revisions[0]
+    asked = ("a", "b", "c"), "d"
+    for text in (formats.critique_prompt(*asked, principle, shown),
+                 formats.revision_prompt(*asked, "e", principle, shown),
+                 formats.revision_prompt(*asked, None, principle)):
+        found = messages_of(text)
+        assert found[-1] == {"role": "assistant", "content": ""}
+        assert {"role": "user", "content": "c"} in found
+    assert messages_of(formats.reply_prompt(("a",)) + " b")[-1]["content"] == "b"
 
 
 @pytest.mark.parametrize(("source", "found"), [
