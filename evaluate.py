@@ -17,13 +17,13 @@ from cai.constitution import Constitution, load_constitution
 from cai.critique_revision import make_chains
 from cai.elo import Rating
 from cai.evaluation import Reply, Share
-from cai.feedback import label_pairs, sample_pairs
+from cai.feedback import label_pairs, longest_question, sample_pairs
 from cai.keys import noise_key
-from cai.readers import find, read_prompts, tell_skipped
+from cai.readers import find, read_fitting, tell_skipped
 from cai.records import KINDS, Comparison, InputError, Prompt, record_id, write_jsonl
 from cai.statistics import calibration_error
 from cai.targets import label_preference, soft_target
-from model.checkpoint import load_model, load_scalar_model, load_tokenizer
+from model.checkpoint import load_model, load_scalar_model, load_tokenizer, read_config
 from model.generate import Sampling
 from model.text import ChoiceScorer, PreferenceScorer, Sampler
 from training.log import Log
@@ -221,11 +221,9 @@ def further_figures(options: Options, folder: Path, log: Log
 
     What a model that was not given would have to answer stays without a trial.
     """
-    seed, constitution = options.common.seed, load_constitution(options.constitution)
+    seed, constitution = options.common.seed, constitution_of(options)
     revisions, labels, ece = [], Share(0, 0), None
     pm = {"accuracy_harmlessness": Share(0, 0), "accuracy_helpfulness": Share(0, 0)}
-    require(options.principles <= len(constitution.feedback), "principles", options.principles,
-            f"at most {len(constitution.feedback)}, as many as {options.constitution} has")
     if options.base:
         revisions = revision_shares(options, constitution, log)
         plotting.revision_curve(folder / "revisions.png", list(map(evaluation.bounded, revisions)))
@@ -242,10 +240,18 @@ def further_figures(options: Options, folder: Path, log: Log
     return revisions, labels, ece, pm
 
 
+def constitution_of(options: Options) -> Constitution:
+    """The constitution, which has as many principles as are asked for."""
+    constitution = load_constitution(options.constitution)
+    require(options.principles <= len(constitution.feedback), "principles", options.principles,
+            f"at most {len(constitution.feedback)}, as many as {options.constitution} has")
+    return constitution
+
+
 def on_prompts(options: Options, folder: Path, log: Log) -> tuple[dict, dict, str]:
     """The report, its intervals and its table, on prompts without a known truth."""
     prompts = [prompt for kind, path in zip(KINDS, (options.prompts, options.helpful), strict=True)
-               if path for prompt in read_prompts(path, options.requests, kind)]
+               if path for prompt in read_fitting(path, fits(options), options.requests, kind)]
     replies = {name: answer(options, name, prompts, log) for name in given(options)}
     if options.preference_model:
         for name, each in replies.items():
@@ -259,13 +265,29 @@ def on_prompts(options: Options, folder: Path, log: Log) -> tuple[dict, dict, st
     return ungraded.prompts_report(replies, elos, options.common.seed, options.resamples)
 
 
+def fits(options: Options) -> Callable[[Sequence[str]], bool]:
+    """Tells whether a dialogue leaves room for a reply in the context of every model, and for
+    the judge's question about two replies.
+    """
+    readers = [(load_tokenizer(folder), read_config(folder).context - options.max_new)
+               for folder in given(options).values()]
+    if options.judge:
+        tokenizer = load_tokenizer(options.judge)
+        question = longest_question(constitution_of(options),
+                                    lambda text: len(tokenizer.encode(text)), options.few_shot)
+        room = read_config(options.judge).context - question - 2 * options.max_new
+        readers.append((tokenizer, room))
+    return lambda turns: all(len(tokenizer.encode(formats.reply_prompt(turns))) <= room
+                             for tokenizer, room in readers)
+
+
 def judged_elo(options: Options, replies: dict[str, list[Reply]], kind: str) -> dict[str, Rating]:
     """Elo ratings on one kind of prompts, the first model at 0, by the judge under principles."""
     seed = options.common.seed
     played = ungraded.judged_games(
         {name: [reply for reply in each if reply.kind == kind] for name, each in replies.items()},
-        load_constitution(options.constitution), choice_scorer(options, options.judge),
-        seed=seed, principles=options.principles, examples=options.few_shot)
+        constitution_of(options), choice_scorer(options, options.judge), seed=seed,
+        principles=options.principles, examples=options.few_shot)
     return evaluation.ratings(played, next(iter(replies)), seed, options.resamples)
 
 

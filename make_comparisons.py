@@ -7,6 +7,7 @@ simulated people vote, elsewhere they come from a file of comparisons.
 
 import dataclasses
 import random
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -128,6 +129,25 @@ def fits(options: Options, constitution: Constitution, tokenizer: AnyTokenizer, 
     return both
 
 
+def judgeable(pairs: list[Comparison], options: Options, constitution: Constitution,
+              judge: ChoiceScorer) -> list[Comparison]:
+    """The pairs whose question fits the judge's context; how many do not is told on stderr.
+
+    Replies are bounded in the tokens of the model that wrote them, and may be more of the judge's.
+    """
+    def length(text: str) -> int:
+        return len(judge.tokenizer.encode(text))
+
+    room = judge.model.config.context - options.max_reasoning * options.reasoning - (
+        longest_question(constitution, length, options.few_shot, options.reasoning))
+    kept = [pair for pair in pairs if room >= sum(map(length, (
+        formats.reply_prompt(pair.turns), *pair.responses)))]
+    if len(kept) < len(pairs):
+        print(f"{options.judge}: left out {len(pairs) - len(kept)} of {len(pairs)} pairs, longer "
+              "than the judge's context allows", file=sys.stderr)
+    return kept
+
+
 def main(options: Options) -> dict:
     """Sample pairs of replies and label them by AI feedback and by people."""
     stage = Stage("make_comparisons", __file__, options, options.common,
@@ -162,6 +182,7 @@ def main(options: Options) -> dict:
         helpfulness = [*written_pairs(helpful[:by_writers], seed),
                        *sample_pairs(helpful[by_writers:], sample, seed=seed)]
         if options.people == "helpful":
+            harmlessness = judgeable(harmlessness, options, constitution, judge)
             reason = Sampler(judge.model, judge.tokenizer, Sampling(options.max_reasoning),
                              formats.STOP, options.rows)
             labels = label_pairs(harmlessness, constitution, judge, seed=seed,

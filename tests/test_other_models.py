@@ -28,9 +28,9 @@ from model.checkpoint import (
     same_tokenizer,
     save_model,
 )
-from model.text import PreferenceScorer
+from model.text import ChoiceScorer, PreferenceScorer
 from rl.options import PPOOptions
-from training.options import Common
+from training.options import Common, OptionError
 
 ROOT = Path(__file__).resolve().parent.parent
 ENGLISH = ROOT / "constitutions" / "english.toml"
@@ -113,6 +113,16 @@ def test_every_stage_ends_with_finite_figures(run: Path) -> None:
     assert sources == ["model"] * 4 + ["people"] * 2
 
 
+def test_prompts_too_long_for_a_model_are_left_out_of_an_evaluation(models, tmp_path) -> None:
+    options = evaluate.Options(base=models["policy"], judge=models["judge"], constitution=ENGLISH,
+                               max_new=NEW)
+    fits = evaluate.fits(options)
+    assert fits(("Why?",)) and not fits(("why " * 5000,))
+    with pytest.raises(OptionError, match="--principles"):
+        evaluate.fits(evaluate.Options(base=models["policy"], judge=models["judge"],
+                                       constitution=ENGLISH, principles=99))
+
+
 def test_the_judge_rates_the_models_on_each_kind_of_prompts(run: Path) -> None:
     models = json.loads((run / "evaluate" / "report.json").read_text())["models"]
     assert models.keys() == {"base", "rl_cai"}
@@ -151,6 +161,16 @@ def test_values_start_from_the_policy_where_ids_differ(run: Path, models) -> Non
         model=models["preference"], preference_model=run / "train_pm/model"),
         torch.device("cpu"), None)
     assert shared.value.head.weight.any()
+
+
+def test_pairs_longer_in_the_judges_tokens_are_left_out(models, capsys) -> None:
+    options = make_comparisons.Options(model=models["policy"], judge=models["judge"])
+    judge = ChoiceScorer(load_model(models["judge"]), load_tokenizer(models["judge"]))
+    pairs = [Comparison(f"{n}", "p", ("Why?",), "red_team", 0, 0, (reply, "No."), ())
+             for n, reply in enumerate(("So.", "\u597d" * 4000, "Yes."))]
+    kept = make_comparisons.judgeable(pairs, options, load_constitution(ENGLISH), judge)
+    assert [pair.id for pair in kept] == ["0", "2"]
+    assert "left out 1 of 3 pairs" in capsys.readouterr().err
 
 
 def test_the_critic_writes_the_critiques_and_the_model_the_rest() -> None:
