@@ -32,7 +32,7 @@ def read_config(folder: Path) -> ModelConfig:
     except (OSError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{path}: found no JSON object ({error}), expected a config"
                               ) from None
-    if family not in ARCHITECTURES:
+    if not isinstance(family, str) or family not in ARCHITECTURES:
         raise CheckpointError(f"{path}: found model_type {family!r}, expected one of "
                               f"{', '.join(ARCHITECTURES)}")
     if raw.get("hidden_act", "silu") != "silu":
@@ -42,7 +42,7 @@ def read_config(folder: Path) -> ModelConfig:
         rope = raw.get("rope_parameters") or {}
         scaling = raw.get("rope_scaling") or rope
         theta = raw.get("rope_theta", rope.get("rope_theta", 10_000.0))
-        return ModelConfig(
+        config = ModelConfig(
             vocab_size=raw["vocab_size"], width=width, layers=raw["num_hidden_layers"],
             heads=heads, kv_heads=raw.get("num_key_value_heads") or heads,
             mlp=raw["intermediate_size"], head_dim=raw.get("head_dim") or width // heads,
@@ -52,10 +52,25 @@ def read_config(folder: Path) -> ModelConfig:
             qkv_bias=family == "qwen2" or raw.get("attention_bias", False),
             qk_norm=family == "qwen3", sliding_window=_window(raw),
             tied=raw.get("tie_word_embeddings", False))
+        _check_numbers(config)
+        return config
     except KeyError as field:
         raise CheckpointError(f"{path}: found no field {field}, expected it") from None
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise CheckpointError(f"{path}: found a value that does not fit: {error}") from None
+
+
+def _check_numbers(config: ModelConfig) -> None:
+    """Raise ValueError for a size that is no positive integer, or another number that is none."""
+    for name in ("vocab_size", "width", "layers", "heads", "kv_heads", "mlp", "head_dim",
+                 "context"):
+        if type(size := getattr(config, name)) is not int or not 0 < size < 2**31:
+            raise ValueError(f"{name} {size!r}, expected a positive integer")
+    for name in ("norm_eps", "rope_theta"):
+        if not 0 < getattr(config, name) < float("inf"):
+            raise ValueError(f"{name} {getattr(config, name)!r}, expected a positive number")
+    if config.head_dim % 2:
+        raise ValueError(f"head_dim {config.head_dim}, expected an even number")
 
 
 def _window(raw: dict) -> int | None:

@@ -13,6 +13,7 @@ from model.errors import CheckpointError
 from model.generate import Sampling, generate
 from model.inspect import inspect
 from model.tokenizer import Tokenizer, train_tokenizer
+from model.transformer import RopeScaling
 
 STORIES = Path(__file__).resolve().parents[2] / "shared" / "data" / "stories260K"
 TOLERANCE = 1e-4
@@ -136,6 +137,25 @@ def test_what_is_not_known_is_named(tmp_path: Path, change: dict, found: str) ->
     with pytest.raises(CheckpointError, match=found) as caught:
         load_model(tmp_path)
     assert str(tmp_path / "config.json") in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_no_config_ends_in_a_traceback(tiny, tokenizer, tmp_path: Path) -> None:
+    """Each field taken out, or made another thing: the model loads, or one line says why not."""
+    save_model(tiny(vocab_size=len(tokenizer), rope_scaling=RopeScaling(4.0, 1.0, 4.0, 16)),
+               tmp_path, tokenizer)
+    path, told = tmp_path / "config.json", 0
+    known = json.loads(path.read_text())
+    for field in known:
+        for value in (..., None, 0, -1, 3, 2.5, "x", [], {}, True, 1e400, 10**12):
+            path.write_text(json.dumps({name: value if name == field else each
+                                        for name, each in known.items()
+                                        if name != field or value is not ...}))
+            try:
+                load_model(tmp_path)
+            except CheckpointError as error:
+                told += 1
+                assert str(tmp_path) in str(error) and "\n" not in str(error)
+    assert told > 60
 
 
 def test_rotary_tables_that_older_files_hold_are_passed_over(tiny, tokenizer, tmp_path) -> None:
