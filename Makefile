@@ -5,7 +5,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo baselines test clean
+.PHONY: demo baselines test fuzz clean
 
 demo: .venv/installed
 	$(BIN)/python run_cai.py --name demo
@@ -17,6 +17,9 @@ test: .venv/installed-dev
 	$(BIN)/ruff check
 	$(BIN)/python -m pytest -q
 
+fuzz: .venv/installed-dev
+	FUZZ_FILES=10000 $(BIN)/python -m pytest -q tests/test_fuzz.py
+
 # The stamps stand inside .venv, so removing it is enough to start afresh. --no-deps, because the
 # index of torch builds need not hold anything else; the next line brings what torch depends on.
 .venv/installed: requirements.txt
@@ -27,7 +30,7 @@ test: .venv/installed-dev
 	$(PIP) install -r requirements.txt
 	touch $@
 
-.venv/installed-dev: .venv/installed requirements-dev.txt
+.venv/installed-dev: .venv/installed requirements-dev.txt requirements-extra.txt
 	$(PIP) install -r requirements-dev.txt
 	touch $@
 

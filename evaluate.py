@@ -1,7 +1,8 @@
 """Evaluate models on held-out requests: shares, Elo, revisions, AI labels, preference model.
 
-In the small world the truth grades every reply. On real prompts, where there is no truth, the
-replies, their diversity and the preference model's scores are written.
+In the small world the truth grades every reply. On real prompts, where nobody knows the truth,
+detectors, a preference model and a judge model tell of the replies; and a model alone is measured
+on multiple choice.
 """
 
 import dataclasses
@@ -11,17 +12,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from cai import evaluation, formats, plotting
+from cai import evaluation, formats, plotting, ungraded
 from cai.constitution import Constitution, load_constitution
 from cai.critique_revision import make_chains
+from cai.elo import Rating
 from cai.evaluation import Reply, Share
-from cai.feedback import label_pairs, sample_pairs
+from cai.feedback import label_pairs, longest_question, sample_pairs
 from cai.keys import noise_key
-from cai.readers import read_prompts
+from cai.readers import find, read_fitting, tell_skipped
 from cai.records import KINDS, Comparison, InputError, Prompt, record_id, write_jsonl
-from cai.statistics import bootstrap_interval, calibration_error
+from cai.statistics import calibration_error
 from cai.targets import label_preference, soft_target
-from model.checkpoint import load_model, load_scalar_model, load_tokenizer
+from model.checkpoint import load_model, load_scalar_model, load_tokenizer, read_config
 from model.generate import Sampling
 from model.text import ChoiceScorer, PreferenceScorer, Sampler
 from training.log import Log
@@ -30,7 +32,8 @@ from training.stage import Stage, write_json
 from world import people, requests, truth
 
 MODELS = ("base", "sl_cai", "rl_cai", "rlhf_helpful", "shuffled")
-INPUTS = (*MODELS, "preference_model", "constitution", "prompts", "ppo_metrics")
+INPUTS = (*MODELS, "preference_model", "constitution", "prompts", "helpful", "judge", "model",
+          "multiple_choice", "ppo_metrics")
 STEPS = 4
 DRAWN = ("harmful", "reasoned", "helpful", "dual_harmful", "dual_helpful")
 PPO_CURVES = ("score_red_team", "score_helpful", "held_out_score", "kl", "entropy", "length")
@@ -58,11 +61,19 @@ class Options:
     constitution: Path = Path("constitutions/small.toml")
     """Constitution of the revisions and the labels."""
     prompts: Path | None = None
-    """Real prompts to answer, in place of the world's requests; then nothing is graded."""
+    """File of red-team prompts to answer, in place of the world's; then nothing is graded."""
+    helpful: Path | None = None
+    """File of helpful prompts to answer, likewise."""
+    judge: Path | None = None
+    """Checkpoint of the model that compares the replies to such files under principles, for Elo."""
+    multiple_choice: Path | None = None
+    """File of multiple-choice questions, on which --model alone is measured."""
+    model: Path | None = None
+    """Checkpoint of the model that answers them."""
     split: Literal["test", "valid"] = "test"
     """Split of the world's requests; valid for any choice that is made by the outcome."""
     requests: int = 1000
-    """Requests of each kind; with --prompts, the most prompts to read."""
+    """Requests of each kind, at most; also the most prompts to read of a file."""
     chains: int = 400
     """Harmful requests of the revision curve, four revisions each."""
     pairs: int = 400
@@ -87,7 +98,9 @@ class Options:
         for name in ("requests", "chains", "pairs", "principles", "max_new", "max_reasoning",
                      "rows", "resamples"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        require(any(getattr(self, name) for name in MODELS), "base", "no model at all",
+        require((self.multiple_choice is None) == (self.model is None), "model", self.model,
+                "a checkpoint together with --multiple-choice, and not without")
+        require(bool(self.model or given(self)), "base", "no model at all",
                 "at least one checkpoint to evaluate")
 
 
@@ -146,9 +159,8 @@ def revision_shares(options: Options, constitution: Constitution, log: Log) -> l
 def label_figures(options: Options, constitution: Constitution, pairs: Sequence[Comparison]
                   ) -> tuple[Share, float | None]:
     """Agreement of the averaged AI labels with the truth, and the single labels' calibration."""
-    model = load_model(options.base, device=device_of(options.common)).eval()
-    score = ChoiceScorer(fused(model, options.common), load_tokenizer(options.base))
-    reason = Sampler(model, score.tokenizer, Sampling(options.max_reasoning), formats.STOP,
+    score = choice_scorer(options, options.base)
+    reason = Sampler(score.model, score.tokenizer, Sampling(options.max_reasoning), formats.STOP,
                      options.rows) if options.reasoning else None
     labels = label_pairs(pairs, constitution, score, seed=options.common.seed,
                          principles=options.principles, examples=options.few_shot,
@@ -209,11 +221,9 @@ def further_figures(options: Options, folder: Path, log: Log
 
     What a model that was not given would have to answer stays without a trial.
     """
-    seed, constitution = options.common.seed, load_constitution(options.constitution)
+    seed, constitution = options.common.seed, constitution_of(options)
     revisions, labels, ece = [], Share(0, 0), None
     pm = {"accuracy_harmlessness": Share(0, 0), "accuracy_helpfulness": Share(0, 0)}
-    require(options.principles <= len(constitution.feedback), "principles", options.principles,
-            f"at most {len(constitution.feedback)}, as many as {options.constitution} has")
     if options.base:
         revisions = revision_shares(options, constitution, log)
         plotting.revision_curve(folder / "revisions.png", list(map(evaluation.bounded, revisions)))
@@ -230,28 +240,73 @@ def further_figures(options: Options, folder: Path, log: Log
     return revisions, labels, ece, pm
 
 
+def constitution_of(options: Options) -> Constitution:
+    """The constitution, which has as many principles as are asked for."""
+    constitution = load_constitution(options.constitution)
+    require(options.principles <= len(constitution.feedback), "principles", options.principles,
+            f"at most {len(constitution.feedback)}, as many as {options.constitution} has")
+    return constitution
+
+
 def on_prompts(options: Options, folder: Path, log: Log) -> tuple[dict, dict, str]:
     """The report, its intervals and its table, on prompts without a known truth."""
-    prompts = read_prompts(options.prompts, options.requests)
+    prompts = [prompt for kind, path in zip(KINDS, (options.prompts, options.helpful), strict=True)
+               if path for prompt in read_fitting(path, fits(options), options.requests, kind)]
     replies = {name: answer(options, name, prompts, log) for name in given(options)}
-    report, bounds, rows = {}, {}, []
-    for name, each in replies.items():
-        report[name] = {"diversity": evaluation.diversity([reply.text for reply in each]),
-                        "preference": None}
-        if options.preference_model:
+    if options.preference_model:
+        for name, each in replies.items():
             scores = preference_scores(options, [reply.turns for reply in each],
                                        [reply.text for reply in each])
             replies[name] = [dataclasses.replace(reply, score=score)
                              for reply, score in zip(each, scores, strict=True)]
-            report[name]["preference"] = sum(scores) / len(scores)
-            bounds[name] = {"preference": bootstrap_interval(
-                scores, options.common.seed, resamples=options.resamples)}
-        rows.append((name, *(f"{value:.3f}" for value in report[name]["diversity"].values()),
-                     "-" if name not in bounds else "{:.3f} [{:.3f}, {:.3f}]".format(
-                         report[name]["preference"], *bounds[name]["preference"])))
     write_replies(folder, replies)
-    return {"models": report}, {"models": bounds}, evaluation.table(
-        ["model", "distinct", "entropy", "preference"], rows)
+    elos = {kind: judged_elo(options, replies, kind) for kind in {p.kind for p in prompts}
+            } if options.judge else {}
+    return ungraded.prompts_report(replies, elos, options.common.seed, options.resamples)
+
+
+def fits(options: Options) -> Callable[[Sequence[str]], bool]:
+    """Tells whether a dialogue leaves room for a reply in the context of every model, and for
+    the judge's question about two replies.
+    """
+    readers = [(load_tokenizer(folder), read_config(folder).context - options.max_new)
+               for folder in given(options).values()]
+    if options.judge:
+        tokenizer = load_tokenizer(options.judge)
+        question = longest_question(constitution_of(options),
+                                    lambda text: len(tokenizer.encode(text)), options.few_shot)
+        room = read_config(options.judge).context - question - 2 * options.max_new
+        readers.append((tokenizer, room))
+    return lambda turns: all(len(tokenizer.encode(formats.reply_prompt(turns))) <= room
+                             for tokenizer, room in readers)
+
+
+def judged_elo(options: Options, replies: dict[str, list[Reply]], kind: str) -> dict[str, Rating]:
+    """Elo ratings on one kind of prompts, the first model at 0, by the judge under principles."""
+    seed = options.common.seed
+    played = ungraded.judged_games(
+        {name: [reply for reply in each if reply.kind == kind] for name, each in replies.items()},
+        constitution_of(options), choice_scorer(options, options.judge), seed=seed,
+        principles=options.principles, examples=options.few_shot)
+    return evaluation.ratings(played, next(iter(replies)), seed, options.resamples)
+
+
+def on_choices(options: Options, folder: Path, log: Log) -> tuple[dict, dict, str]:
+    """The report, its intervals and its table, of one model on multiple choice."""
+    found = find(options.multiple_choice, "choices")
+    tell_skipped(options.multiple_choice, found)
+    score = choice_scorer(options, options.model)
+    asked = ungraded.with_answer(options.multiple_choice, found.records)
+    choices = ungraded.fitting(options.multiple_choice, asked,
+                               lambda choice: score.fits(choice.prompt, choice.options))
+    right = ungraded.answered(choices, score)
+    return ungraded.choice_report(choices, right, len(asked) - len(choices))
+
+
+def choice_scorer(options: Options, folder: Path) -> ChoiceScorer:
+    """Scores options by the model in `folder`."""
+    model = load_model(folder, device=device_of(options.common)).eval()
+    return ChoiceScorer(fused(model, options.common), load_tokenizer(folder))
 
 
 def write_replies(folder: Path, replies: dict[str, list[Reply]]) -> None:
@@ -272,18 +327,26 @@ def draw_training(options: Options, folder: Path) -> None:
     plotting.training_curves(folder / "ppo.png", lines, PPO_CURVES)
 
 
+def measured(options: Options) -> tuple[Callable[[Options, Path, Log], ungraded.Report], int]:
+    """What is measured, and how many texts are sampled for it."""
+    models = len(given(options))
+    if options.multiple_choice:
+        return on_choices, 0
+    if options.prompts or options.helpful:
+        return on_prompts, models * options.requests * (bool(options.prompts)
+                                                        + bool(options.helpful))
+    return on_world, (2 * models * options.requests + bool(options.sl_cai) * 4 * options.pairs
+                      + bool(options.base) * options.chains * (1 + 2 * STEPS))
+
+
 def main(options: Options) -> dict:
-    """Evaluate models on held-out requests, or compare their replies to given prompts."""
+    """Evaluate models on held-out requests, on prompts of a file, or one on multiple choice."""
     stage = Stage("evaluate", __file__, options, options.common,
                   {name: getattr(options, name) for name in INPUTS})
     if not stage.done:
-        models = len(given(options))
-        total = (models * options.requests if options.prompts else
-                 2 * models * options.requests + bool(options.sl_cai) * 4 * options.pairs
-                 + bool(options.base) * options.chains * (1 + 2 * STEPS))
+        measure, total = measured(options)
         draw_training(options, stage.path)
         with Log(stage.path, "evaluate", total, options.common.log, unit="text") as log:
-            measure = on_prompts if options.prompts else on_world
             report, bounds, table = measure(options, stage.path, log)
         write_json(stage.path / "report_intervals.json", bounds)
         (stage.path / "table.md").write_text(table + "\n", encoding="utf-8")

@@ -7,6 +7,7 @@ simulated people vote, elsewhere they come from a file of comparisons.
 
 import dataclasses
 import random
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,12 +16,11 @@ from typing import Literal
 from cai import formats
 from cai.constitution import Constitution, load_constitution
 from cai.feedback import label_pairs, longest_question, sample_pairs
-from cai.readers import read_fitting
+from cai.readers import read_comparisons, read_fitting
 from cai.records import Comparison, InputError, Label, Prompt, record_id, write_jsonl
-from model.checkpoint import load_model, load_tokenizer
+from model.checkpoint import AnyTokenizer, load_model, load_tokenizer
 from model.generate import Sampling
 from model.text import ChoiceScorer, Sampler
-from model.tokenizer import Tokenizer
 from training.log import Log
 from training.options import Common, Flat, device_of, fused, require, start
 from training.stage import Stage
@@ -45,10 +45,13 @@ class Options:
     """Constitution whose feedback principles are drawn."""
     red_team: Path | None = None
     """File of red-team prompts; without it the embedded world's."""
+    helpful: Path | None = None
+    """File of helpfulness comparisons that people labelled; without it and without red_team the
+    embedded world's."""
     red_team_pairs: int = 1200
     """Pairs on red-team prompts, at most."""
     helpful_pairs: int = 1600
-    """Pairs on helpful prompts; people label them, so only in the embedded world."""
+    """Helpfulness comparisons, at most."""
     written: float = 0.7
     """Share of the helpful pairs whose replies other writers wrote, well and badly."""
     principles: int = 4
@@ -107,7 +110,7 @@ def asked_of_people(pairs: list[Comparison], options: Options) -> list[Compariso
         for pair in pairs]
 
 
-def fits(options: Options, constitution: Constitution, tokenizer: Tokenizer, context: int,
+def fits(options: Options, constitution: Constitution, tokenizer: AnyTokenizer, context: int,
          judge: ChoiceScorer) -> Callable[[Sequence[str]], bool]:
     """Tells whether a dialogue with all that is written about it fits the context of the model
     that replies and that of the judge, each text at its longest.
@@ -126,11 +129,31 @@ def fits(options: Options, constitution: Constitution, tokenizer: Tokenizer, con
     return both
 
 
+def judgeable(pairs: list[Comparison], options: Options, constitution: Constitution,
+              judge: ChoiceScorer) -> list[Comparison]:
+    """The pairs whose question fits the judge's context; how many do not is told on stderr.
+
+    Replies are bounded in the tokens of the model that wrote them, and may be more of the judge's.
+    """
+    def length(text: str) -> int:
+        return len(judge.tokenizer.encode(text))
+
+    room = judge.model.config.context - options.max_reasoning * options.reasoning - (
+        longest_question(constitution, length, options.few_shot, options.reasoning))
+    kept = [pair for pair in pairs if room >= sum(map(length, (
+        formats.reply_prompt(pair.turns), *pair.responses)))]
+    if len(kept) < len(pairs):
+        print(f"{options.judge}: left out {len(pairs) - len(kept)} of {len(pairs)} pairs, longer "
+              "than the judge's context allows", file=sys.stderr)
+    return kept
+
+
 def main(options: Options) -> dict:
     """Sample pairs of replies and label them by AI feedback and by people."""
     stage = Stage("make_comparisons", __file__, options, options.common,
                   {"model": options.model, "judge": options.judge,
-                   "constitution": options.constitution, "red_team": options.red_team})
+                   "constitution": options.constitution, "red_team": options.red_team,
+                   "helpful": options.helpful})
     if stage.done:
         return stage.figures
     seed = options.common.seed
@@ -146,7 +169,9 @@ def main(options: Options) -> dict:
                                                     model.config.context, judge),
                              options.red_team_pairs) if options.red_team
                 else world_prompts("cai", options.red_team_pairs, seed + 1000, "red_team"))
-    helpful = ([] if options.red_team
+    by_people = (read_comparisons(options.helpful, options.helpful_pairs) if options.helpful
+                 else [])
+    helpful = ([] if options.red_team or options.helpful
                else world_prompts("cai", options.helpful_pairs, seed + 1000, "helpful"))
     by_writers = round(len(helpful) * options.written)
     total = 2 * (len(red_team) + len(helpful) - by_writers)
@@ -157,6 +182,7 @@ def main(options: Options) -> dict:
         helpfulness = [*written_pairs(helpful[:by_writers], seed),
                        *sample_pairs(helpful[by_writers:], sample, seed=seed)]
         if options.people == "helpful":
+            harmlessness = judgeable(harmlessness, options, constitution, judge)
             reason = Sampler(judge.model, judge.tokenizer, Sampling(options.max_reasoning),
                              formats.STOP, options.rows)
             labels = label_pairs(harmlessness, constitution, judge, seed=seed,
@@ -167,7 +193,7 @@ def main(options: Options) -> dict:
                             for pair, each in zip(harmlessness, labels, strict=True)]
         else:
             harmlessness = asked_of_people(harmlessness, options)
-    helpfulness = asked_of_people(helpfulness, options)
+    helpfulness = [*by_people, *asked_of_people(helpfulness, options)]
     write_jsonl(stage.path / "comparisons.jsonl", [*harmlessness, *helpfulness])
     return stage.finish({"harmlessness": len(harmlessness), "helpfulness": len(helpfulness)})
 

@@ -13,10 +13,10 @@ from cai.constitution import Constitution, load_constitution
 from cai.critique_revision import longest_step, make_chains
 from cai.readers import read_fitting
 from cai.records import InputError, Prompt, write_jsonl
-from model.checkpoint import load_model, load_tokenizer
+from model.checkpoint import AnyTokenizer, load_model, load_tokenizer
 from model.generate import Sampling
 from model.text import Sampler
-from model.tokenizer import Tokenizer
+from model.transformer import Transformer
 from training.log import Log
 from training.options import Common, Flat, device_of, fused, require, start
 from training.stage import Stage
@@ -29,6 +29,8 @@ class Options:
 
     model: Path
     """Checkpoint folder of the helpful-only model that answers, criticises and revises."""
+    critic: Path | None = None
+    """Checkpoint folder of another model that criticises in its place, with its own tokenizer."""
     constitution: Path = Path("constitutions/small.toml")
     """Constitution whose principles are drawn."""
     red_team: Path | None = None
@@ -62,7 +64,7 @@ class Options:
             require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
 
 
-def fits(kind: str, options: Options, constitution: Constitution, tokenizer: Tokenizer,
+def fits(kind: str, options: Options, constitution: Constitution, tokenizer: AnyTokenizer,
          context: int) -> Callable[[Sequence[str]], bool]:
     """Tells whether a dialogue with all that is written about it fits the context, each text at its
     longest.
@@ -77,36 +79,45 @@ def fits(kind: str, options: Options, constitution: Constitution, tokenizer: Tok
     return lambda turns: length(formats.reply_prompt(turns)) <= room
 
 
+def loaded(folder: Path, common: Common) -> tuple[Transformer, AnyTokenizer]:
+    """The model in a checkpoint folder and its tokenizer."""
+    model = load_model(folder, device=device_of(common))
+    return fused(model, common), load_tokenizer(folder)
+
+
 def main(options: Options) -> dict:
     """Answer prompts, and criticise and revise the answers to red-team prompts."""
     stage = Stage("make_revisions", __file__, options, options.common,
-                  {"model": options.model, "constitution": options.constitution,
-                   "red_team": options.red_team, "helpful": options.helpful})
+                  {"model": options.model, "critic": options.critic,
+                   "constitution": options.constitution, "red_team": options.red_team,
+                   "helpful": options.helpful})
     if stage.done:
         return stage.figures
     seed = options.common.seed
     constitution = load_constitution(options.constitution)
     if options.steps and not constitution.revisions:
         raise InputError(f"{options.constitution}: found no principle, expected [[revision]]")
-    device = device_of(options.common)
-    tokenizer = load_tokenizer(options.model)
-    model = fused(load_model(options.model, device=device), options.common)
+    writer = loaded(options.model, options.common)
+    critic = loaded(options.critic, options.common) if options.critic else writer
 
     def prompts(file: Path | None, count: int, kind: str) -> list[Prompt]:
         if file is None:
             return world_prompts("cai", count, seed, kind)
-        return read_fitting(file, fits(kind, options, constitution, tokenizer,
-                                       model.config.context), count, kind)
+        either = [fits(kind, options, constitution, tokenizer, model.config.context)
+                  for model, tokenizer in (writer, critic)]
+        return read_fitting(file, lambda turns: all(fit(turns) for fit in either), count, kind)
 
     red_team = prompts(options.red_team, options.red_team_prompts, "red_team")
     helpful = prompts(options.helpful, options.helpful_prompts, "helpful")
     texts = (len(red_team) * (1 + options.steps * (1 + options.critiques))
              + len(helpful) * options.helpful_draws)
     with Log(stage.path, "make_revisions", texts, options.common.log, unit="text") as log:
-        sample = Sampler(model, tokenizer, Sampling(options.max_new, options.temperature),
-                         formats.STOP, options.rows, log.advanced)
+        sample, criticise = (
+            Sampler(*each, Sampling(options.max_new, options.temperature), formats.STOP,
+                    options.rows, log.advanced) for each in (writer, critic))
         chains = make_chains(red_team, constitution, sample, seed=seed, steps=options.steps,
-                             critiques=options.critiques, examples=options.few_shot)
+                             critiques=options.critiques, examples=options.few_shot,
+                             criticise=criticise)
         answers = make_chains(helpful, constitution, sample, seed=seed, steps=0,
                               draws=options.helpful_draws)
     write_jsonl(stage.path / "revisions.jsonl", [*chains, *answers])

@@ -12,8 +12,15 @@ from cai import formats
 from cai.keys import named_generator, noise_key
 from cai.readers import read_fitting
 from cai.records import InputError, Prompt
-from model.checkpoint import load_model, load_scalar_model, load_tokenizer, save_model
+from model.checkpoint import (
+    load_model,
+    load_scalar_model,
+    load_tokenizer,
+    same_tokenizer,
+    save_model,
+)
 from model.generate import Sampling
+from model.heads import ScalarModel
 from model.text import PreferenceScorer, Sampler
 from rl.options import PPOOptions
 from rl.reward import Reward, kl_controller, score_replies
@@ -103,7 +110,10 @@ class Actors:
         self.tokenizer = load_tokenizer(options.model)
         self.policy = load_model(options.model, device=device)
         self.reference = copy.deepcopy(self.policy).requires_grad_(False)
-        self.value = load_scalar_model(options.preference_model, device)
+        # A preference model with other ids cannot read the policy's: values start from the policy.
+        shared = same_tokenizer(self.tokenizer, load_tokenizer(options.preference_model))
+        self.value = (load_scalar_model(options.preference_model, device) if shared
+                      else ScalarModel(copy.deepcopy(self.policy)).to(device))
         self.reward = reward or preference(options.preference_model, options.common)
         self.held_out = (preference(options.held_out, options.common) if options.held_out
                          else self.reward)

@@ -1,93 +1,37 @@
-"""Constitutions: principles and few-shot examples, read from TOML (constitutions/README.md).
+"""Constitutions in files: ours in TOML (constitutions/README.md), and the paper's as published."""
 
-Two lists of principles, as in the paper (appendix C): those by which a reply is criticised and
-revised, and those by which two replies are compared.
-"""
-
-import dataclasses
 import tomllib
-import typing
-from collections.abc import Sequence
 from pathlib import Path
 
+from cai import published
+from cai.principles import (
+    Constitution,
+    CritiqueExample,
+    FeedbackExample,
+    FeedbackPrinciple,
+    RevisionPrinciple,
+    Turns,
+    examples_for,
+)
 from cai.records import InputError
 
-Turns = tuple[str, ...]
-Example = typing.TypeVar("Example", "CritiqueExample", "FeedbackExample")
-
-
-@dataclasses.dataclass(frozen=True)
-class RevisionPrinciple:
-    """Asks for a critique and then for a revision. Empty topics: it bears on everything."""
-
-    id: str
-    critique_request: str
-    revision_request: str
-    topics: tuple[str, ...] = ()
-
-
-@dataclasses.dataclass(frozen=True)
-class FeedbackPrinciple:
-    """Says which of two replies to choose. Empty topics: it bears on everything."""
-
-    id: str
-    principle: str
-    topics: tuple[str, ...] = ()
-
-
-Principle = RevisionPrinciple | FeedbackPrinciple
-
-
-@dataclasses.dataclass(frozen=True)
-class CritiqueExample:
-    """A worked critique and revision. `own_to` names the principle whose own example it is."""
-
-    turns: Turns
-    response: str
-    principle: RevisionPrinciple
-    critique: str
-    revision: str
-    own_to: str | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class FeedbackExample:
-    """A worked choice. `principles`: those under which the answer holds; empty: every one."""
-
-    turns: Turns
-    first: str
-    second: str
-    principles: tuple[FeedbackPrinciple, ...]
-    answer: int  # 0 is (A), the first; 1 is (B), the second
-    reasoning: str | None = None
-    own_to: str | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Constitution:
-    """Everything a constitution file holds."""
-
-    revisions: tuple[RevisionPrinciple, ...]
-    feedback: tuple[FeedbackPrinciple, ...]
-    critique_examples: tuple[CritiqueExample, ...] = ()
-    feedback_examples: tuple[FeedbackExample, ...] = ()
-    reasoning_examples: tuple[FeedbackExample, ...] = ()
-
-
-def examples_for(examples: Sequence[Example], principle: Principle) -> list[Example]:
-    """The examples to show before a principle: its own where it has any, else the common ones."""
-    own = [example for example in examples if example.own_to == principle.id]
-    return own or [example for example in examples if example.own_to is None]
+__all__ = ["Constitution", "CritiqueExample", "FeedbackExample", "FeedbackPrinciple",
+           "RevisionPrinciple", "examples_for", "load_constitution"]
 
 
 def load_constitution(path: str | Path) -> Constitution:
-    """Read and check a constitution. A defect raises InputError with the file and the entry."""
+    """Read and check a constitution. A defect raises InputError with the file and the entry.
+
+    A folder, or a file named .json, holds the paper's own files (cai/published.py).
+    """
     path = Path(path)
+    if path.is_dir() or path.suffix == ".json":
+        return published.load(path)
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n"))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
-    except ValueError as error:  # TOML says the line and column itself; so does UTF-8
+    except (ValueError, RecursionError) as error:  # TOML says the line and column; so does UTF-8
         raise InputError(f"{path}: {' '.join(str(error).split())}") from error
     top = _Entry(path, "top level", data)
     lists = {name: top.entries(name) for name in (

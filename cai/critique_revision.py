@@ -14,11 +14,12 @@ Sample = Callable[[list[str], list[str]], list[str]]
 
 def make_chains(prompts: Sequence[Prompt], constitution: Constitution, sample: Sample, *,
                 seed: int, steps: int = 4, draws: int = 1, critiques: bool = True,
-                examples: bool = True) -> list[Revision]:
+                examples: bool = True, criticise: Sample | None = None) -> list[Revision]:
     """One Revision per prompt and draw, prompt by prompt; a helpful prompt's chain has no steps.
 
     Every step draws its principle anew from all of the constitution's (sections 3.1 and 3.4: four
-    steps, sixteen principles). `critiques=False` asks for revisions directly (section 3.5).
+    steps, sixteen principles). `critiques=False` asks for revisions directly (section 3.5);
+    `criticise` writes the critiques where another model than `sample`'s is to.
     All chains take a step together, so `sample` sees each step as one batch.
     ValueError: a count below its range, or steps wanted of a constitution without principles.
     """
@@ -38,7 +39,7 @@ def make_chains(prompts: Sequence[Prompt], constitution: Constitution, sample: S
     revised = [index for index, chain in enumerate(chains) if chain.kind == "red_team"]
     for number in range(steps if revised else 0):
         longer = _take_step([chains[index] for index in revised], number, constitution, sample,
-                            critiques, examples)
+                            criticise or sample, critiques, examples)
         for index, chain in zip(revised, longer, strict=True):
             chains[index] = chain
     return chains
@@ -62,7 +63,7 @@ def latest(chain: Revision) -> str:
 
 
 def _take_step(chains: list[Revision], number: int, constitution: Constitution, sample: Sample,
-               critiques: bool, examples: bool) -> list[Revision]:
+               criticise: Sample, critiques: bool, examples: bool) -> list[Revision]:
     principles = [
         named_generator(chain.seed, chain.id, number, "principle").choice(constitution.revisions)
         for chain in chains
@@ -71,7 +72,7 @@ def _take_step(chains: list[Revision], number: int, constitution: Constitution, 
              for principle in principles]
     written: list[str | None] = [None] * len(chains)
     if critiques:
-        written = list(sample(
+        written = list(criticise(
             [formats.critique_prompt(chain.turns, latest(chain), principle, documents)
              for chain, principle, documents in zip(chains, principles, shown, strict=True)],
             [noise_key(chain.seed, chain.id, number, "critique") for chain in chains]))

@@ -17,6 +17,10 @@ MAX_BYTES = 1 << 31
 _GZIP = b"\x1f\x8b"
 
 
+class Unusable(Exception):
+    """A row that is no record of the kind asked for; the message is the reason that is counted."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Rows:
     """`format`: "text", "csv", "json" or "jsonl", and "+gzip". A row is a text or an object."""
@@ -25,20 +29,32 @@ class Rows:
     rows: list[object]
 
 
-def read_rows(path: str | Path, columns: frozenset[str]) -> Rows:
+def read_rows(path: str | Path, columns: frozenset[str] | None) -> Rows:
     """All rows of a file; a CSV file is one whose header has one of `columns` (lower case).
 
-    InputError, with the line, for a file that is absent, empty, not UTF-8, or breaks off.
+    With None it is one that is so named, whatever its columns. InputError, with the line, for a
+    file that is absent, empty, not UTF-8, or breaks off.
     """
-    path = Path(path)
-    text, packed = _read_text(path)
-    if not text.strip():
-        raise InputError.at(path, 1, "an empty file", "at least one row")
+    return parse_rows(Path(path), *read_text(Path(path)), columns)
+
+
+def parse_rows(path: Path, text: str, packed: bool, columns: frozenset[str] | None) -> Rows:
+    """As `read_rows`, of a text that `read_text` has read."""
     form, rows = _parse(path, text, columns)
     return Rows(form + ("+gzip" if packed else ""), rows)
 
 
-def _read_text(path: Path) -> tuple[str, bool]:
+def lowered(row: object) -> dict[str, object]:
+    """A row's fields by their names in lower case; none where the row is no object."""
+    items = row.items() if isinstance(row, dict) else ()
+    return {str(name).lower(): value for name, value in items}
+
+
+def read_text(path: Path) -> tuple[str, bool]:
+    """The text of a file without its byte order mark, and whether it was packed by gzip.
+
+    InputError as for `read_rows`.
+    """
     try:
         with path.open("rb") as file:
             packed = file.read(2) == _GZIP
@@ -52,13 +68,16 @@ def _read_text(path: Path) -> tuple[str, bool]:
     if len(data) > MAX_BYTES:
         raise InputError.at(path, 1, "more than 2 GiB of text", "a smaller file")
     try:
-        return data.decode("utf-8-sig"), packed
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise InputError.at(path, line, f"byte 0x{data[error.start]:02x}", "UTF-8") from error
+    if not text.strip():
+        raise InputError.at(path, 1, "an empty file", "at least one row")
+    return text, packed
 
 
-def _parse(path: Path, text: str, columns: frozenset[str]) -> tuple[str, list[object]]:
+def _parse(path: Path, text: str, columns: frozenset[str] | None) -> tuple[str, list[object]]:
     suffixes = {suffix.lower() for suffix in path.suffixes}
     if text.lstrip()[0] in "{[":
         try:
@@ -117,7 +136,8 @@ def _columns_to_rows(table: dict[str, list]) -> list[object]:
             for i in range(longest)]
 
 
-def _csv(path: Path, text: str, columns: frozenset[str], forced: bool) -> list[object] | None:
+def _csv(path: Path, text: str, columns: frozenset[str] | None,
+         forced: bool) -> list[object] | None:
     """Rows as dicts by lower-case column name; None where the header has none of `columns`."""
     delimiter = "\t" if "\t" in text.split("\n", 1)[0] else ","
     limit = csv.field_size_limit(len(text) + 1)
@@ -125,9 +145,10 @@ def _csv(path: Path, text: str, columns: frozenset[str], forced: bool) -> list[o
     header: list[str] = []
     try:
         header = [name.strip().lower() for name in next(reader)]
-        if not columns & set(header):
+        known = forced if columns is None else bool(columns & set(header))
+        if not known:
             if forced:
-                raise InputError.at(path, 1, f"columns {header}", f"one of {sorted(columns)}")
+                raise InputError.at(path, 1, f"columns {header[:12]}", f"one of {sorted(columns)}")
             return None
         return [dict(zip(header, row, strict=False)) for row in reader if row]
     except csv.Error as error:

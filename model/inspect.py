@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--prompt", default="", help="text to score and to continue")
     parser.add_argument("--greedy", type=int, default=0, metavar="N",
                         help="how many of the likeliest tokens to add to it (default none)")
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32",
+    parser.add_argument("--dtype", choices=("float32", "float16", "bfloat16"), default="float32",
                         help="what the weights are loaded in (default float32)")
     options = parser.parse_args(arguments)
     try:

@@ -64,11 +64,17 @@ class ChoiceScorer:
     def __init__(self, model: Transformer, tokenizer: Tokenizer, batch_tokens: int = 16_384):
         self.model, self.tokenizer, self.batch_tokens = model, tokenizer, batch_tokens
 
+    def fits(self, prompt: str, choices: Sequence[str]) -> bool:
+        """Whether a text with each of its continuations fits the model's context."""
+        longest = max(len(self.tokenizer.encode_more(each, prompt)) for each in choices)
+        return len(self.tokenizer.encode(prompt)) + longest <= self.model.config.context
+
     def __call__(self, prompts: Sequence[str],
                  choices: tuple[str, ...]) -> list[tuple[float, ...]]:
         """One row of log-probs a prompt, one entry a choice."""
+        after = prompts[0] if prompts else None
         scores = score_choices(self.model, [self.tokenizer.encode(text) for text in prompts],
-                               [self.tokenizer.encode_more(each) for each in choices],
+                               [self.tokenizer.encode_more(each, after) for each in choices],
                                self.batch_tokens)
         return [tuple(row) for row in scores.tolist()]
 
@@ -97,5 +103,5 @@ class PreferenceScorer:
         for batch in batches_by_length([len(row) for row in rows], self.batch_tokens):
             tokens = pad_right([rows[n] for n in batch], device=self.model.head.weight.device)
             last = torch.tensor([len(rows[n]) - 1 for n in batch], device=tokens.device)
-            scores[batch] = self.model.score(tokens, last).cpu()
+            scores[batch] = self.model.score(tokens, last).float().cpu()
         return scores.tolist()

@@ -1,4 +1,4 @@
-"""Readers: made-up files of every format always, and the real ones where they are at hand."""
+"""Readers of prompts, and what holds for files of any kind: formats, defects, the command."""
 
 import gzip
 import json
@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from cai.readers import find_prompts, main, read_prompts
+from cai.readers import find, main, read_prompts
 from cai.records import InputError
 
 ROOT = Path(__file__).parent.parent
-DATA = ROOT.parent / "shared" / "data"
 
 
 def turns(tmp_path, content, name="file", **options):
@@ -45,6 +44,7 @@ def test_two_plain_prompts_in_every_format(tmp_path, content):
                         "value": m["content"]} for m in MESSAGES]},
     {"chosen": MESSAGES, "rejected": MESSAGES},
     {"chosen": DIALOGUE.removesuffix(" last")}, {"messages": MESSAGES[:3]},
+    {"turns": ["one", "two", "three", "last"], "kind": "helpful"},
 ])
 def test_dialogues_keep_their_turns_and_end_on_a_human_one(tmp_path, row):
     (found,) = turns(tmp_path, json.dumps(row))
@@ -78,7 +78,7 @@ def test_unusable_rows_are_counted_by_reason(tmp_path):
             {"prompt": "\n\nAssistant: a\n\nHuman: b"}, {"messages": [MESSAGES[1]]},
             {"prompt": "half \ud800"}, {"messages": ["x"]}]
     path.write_text("\n".join(map(json.dumps, rows)))
-    found = find_prompts(path)
+    found = find(path, "prompts")
     assert (found.rows, len(found.records), found.format) == (11, 1, "jsonl")
     assert found.skipped == {
         "no prompt in the row": 2, "neither a text nor an object": 1, "an empty turn": 1,
@@ -98,6 +98,14 @@ def test_ids_limits_and_kinds(tmp_path):
     assert helpful[0].kind == "helpful" and helpful[0].id != prompts[0].id
     path.write_text("zero\ntwo\n")
     assert read_prompts(path)[1] == prompts[1]
+
+
+def test_rows_that_are_no_prompts_are_told(tmp_path, capsys):
+    path = tmp_path / "mixed.jsonl"
+    path.write_text('{"prompt": "fine"}\n{"prompt": " "}\n7\n')
+    assert [prompt.turns for prompt in read_prompts(path)] == [("fine",)]
+    assert capsys.readouterr().err == (f"{path}: left out 2 of 3 rows: 1 x no prompt in the row, "
+                                       "1 x neither a text nor an object\n")
 
 
 @pytest.mark.parametrize(("name", "content", "line", "complaint"), [
@@ -122,7 +130,7 @@ def test_a_broken_file_is_one_line_with_its_place(tmp_path, capsys, name, conten
         read_prompts(path)
     message = str(caught.value)
     assert message.startswith(f"{path}:{line}: found") and complaint in message
-    assert main([str(path)]) == 2
+    assert main([str(path), "--as", "prompts"]) == 2
     captured = capsys.readouterr()
     assert captured.err == message + "\n" and captured.out == ""
 
@@ -147,27 +155,3 @@ def test_the_command_prints_one_json_object(tmp_path):
     del summary["first"]
     assert summary == {"kind": "prompts", "format": "csv", "rows": 2, "used": 1,
                        "skipped": {"no prompt in the row": 1}}
-
-
-@pytest.mark.parametrize(("name", "form", "rows"), [
-    ("advbench/data/advbench/harmful_behaviors.csv", "csv", 520),
-    ("harmbench/data/behavior_datasets/harmbench_behaviors_text_val.csv", "csv", 80),
-    ("hh-rlhf/harmless-base/train.jsonl.gz", "jsonl+gzip", 1524),
-    ("hh-rlhf/harmless-base/test.jsonl.gz", "jsonl+gzip", 320),
-    ("alpaca-harmless-instructions/data/refusal_direction/harmless_train.json", "json", 18793),
-    ("stanford_alpaca/seed_tasks.jsonl", "jsonl", 175),
-    ("safety-tuned-llamas/data/evaluation/I-Alpaca.json", "json", 50),
-    ("safety-tuned-llamas/data/evaluation/I-Controversial.json", "json", 40),
-    ("safety-tuned-llamas/data/evaluation/I-MaliciousInstructions.json", "json", 100),
-    ("safety-tuned-llamas/data/training/safety_only_data_Instructions.json", "json", 1985),
-])
-def test_a_real_file_gives_every_row_that_its_source_counts(name, form, rows):
-    if not (DATA / name).is_file():
-        pytest.skip(f"no {DATA / name}: the shared data is not beside this checkout")
-    found = find_prompts(DATA / name)
-    assert (found.format, found.rows, len(found.records), found.skipped) == (form, rows, rows, {})
-    assert len({prompt.id for prompt in found.records}) == rows
-    if name.startswith("hh-rlhf"):
-        assert {len(prompt.turns) for prompt in found.records} >= {1, 3, 5}
-        assert not any(head in text for prompt in found.records for text in prompt.turns
-                       for head in ("\n\nHuman:", "\n\nAssistant:"))

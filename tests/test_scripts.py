@@ -86,7 +86,8 @@ def test_a_malformed_checkpoint(told: Told, world_base: Path, tmp_path: Path) ->
     assert f"{lacking / 'config.json'}: found no field 'hidden_size'" in told(
         make_revisions, "--model", lacking)
     wide = copied(world_base, tmp_path / "wide", hidden_size=64)
-    assert "found tensor lm_head.weight of shape" in (line := told(make_revisions, "--model", wide))
+    line = told(make_revisions, "--model", wide)
+    assert "found tensor model.embed_tokens.weight of shape" in line
     assert str(wide) in line and "expected [" in line
     broken = copied(world_base, tmp_path / "broken")
     (broken / "config.json").write_text('{"hidden_size": 32')
