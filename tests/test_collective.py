@@ -136,11 +136,23 @@ def test_cleaning_counts_votes_before_it_drops_statements(tmp_path):
 
 def test_axes_agree_with_another_library():
     filled = np.random.default_rng(0).normal(size=(30, 9))
-    axes, explained = group.project(filled)
-    other = PCA(2).fit(filled.T)
-    np.testing.assert_allclose(np.abs(axes), np.abs(other.components_.T), atol=1e-10)
-    np.testing.assert_allclose(explained, other.explained_variance_ratio_)
-    assert (axes.max(axis=0) == np.abs(axes).max(axis=0)).all()
+    transposed, usual = PCA(2).fit(filled.T), PCA(2).fit(filled)
+    for name, expected, shares_ in (
+            ("published", transposed.components_.T, transposed.explained_variance_ratio_),
+            ("usual", usual.transform(filled), usual.explained_variance_ratio_)):
+        axes, explained = group.project(filled, name)
+        np.testing.assert_allclose(np.abs(axes), np.abs(expected), atol=1e-10)
+        np.testing.assert_allclose(explained, shares_)
+        assert (axes.max(axis=0) == np.abs(axes).max(axis=0)).all()
+    with pytest.raises(ValueError, match="pca"):
+        group.project(filled, "other")
+
+
+def test_too_few_votes_for_axes_still_place_everyone():
+    assert group.project(np.array([[1.0, -1.0]]))[0].shape == (1, 2)
+    axes, explained = group.project(np.ones((3, 1)))
+    np.testing.assert_array_equal(axes, np.zeros((3, 2)))
+    np.testing.assert_array_equal(explained, [0, 0])
 
 
 def test_imputation_by_hand():

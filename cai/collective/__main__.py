@@ -15,7 +15,7 @@ from cai.collective.build import Outcome, Settings, build
 from cai.collective.clean import Rules
 from cai.collective.diff import difference
 from cai.collective.document import entries, merge, read_document, write_document
-from cai.collective.group import IMPUTATIONS
+from cai.collective.group import IMPUTATIONS, PCAS
 from cai.collective.read import read_ids, read_polis
 from cai.collective.rewrite import Wording, rewrite, rewrite_by_model
 from cai.collective.select import Choices, read_choices
@@ -42,6 +42,9 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--k", type=int, metavar="K", help="number of groups (2 to 5, by silhouette)")
     add("--imputation", choices=IMPUTATIONS, default="zero",
         help="what stands for a missing vote when groups are found (zero)")
+    add("--pca", choices=PCAS, default="published",
+        help="axes as in the published processing, or the usual ones, which three groups or more "
+             "need (published)")
     add("--unsmoothed", action="store_true", help="consensus by A / N, not (A + 1) / (N + 2)")
     add("--threshold", type=float, default=0.723, metavar="T",
         help="least group-aware consensus (0.723)")
@@ -74,10 +77,10 @@ def settings_of(given: argparse.Namespace) -> Settings:
     """The settings that the command line asks for."""
     rules = Rules(read_ids(given.drop) if given.drop else frozenset(), given.min_votes,
                   given.unmoderated)
-    return Settings(rules, given.groups, given.k, given.imputation, not given.unsmoothed,
-                    given.threshold, given.top, given.alike,
-                    read_choices(given.choices) if given.choices else Choices(), given.rounds,
-                    given.seed)
+    choices = read_choices(given.choices) if given.choices else Choices()
+    return Settings(rules, given.groups, given.k, given.imputation, given.pca,
+                    not given.unsmoothed, given.threshold, given.top, given.alike, choices,
+                    given.rounds, given.seed)
 
 
 def words_of(statements: Sequence[str], model: Path | None) -> list[Wording]:

@@ -20,6 +20,7 @@ class Settings:
     groups: str = "kmeans"  # or "export"
     k: int | None = None  # groups of k-means; None: by silhouette
     imputation: str = "zero"
+    pca: str = "published"
     smoothed: bool = True
     threshold: float = 0.723
     top: int | None = None
@@ -77,7 +78,7 @@ def build(conversation: Conversation, settings: Settings) -> Outcome:
     cleaned, counts = clean(conversation, settings.rules)
     grouping_noise, interval_noise = map(np.random.default_rng,
                                          np.random.SeedSequence(settings.seed).spawn(2))
-    axes, explained = project(impute(cleaned.votes, settings.imputation))
+    axes, explained = project(impute(cleaned.votes, settings.imputation), settings.pca)
     grouping = (exported_groups(cleaned) if settings.groups == "export"
                 else opinion_groups(axes, grouping_noise, settings.k))
     tallied = tallies(cleaned.votes, grouping.labels)

@@ -11,6 +11,7 @@ from cai.collective.read import Conversation
 from cai.records import InputError
 
 IMPUTATIONS = ("zero", "mean")
+PCAS = ("published", "usual")
 BASE_CLUSTERS = 100
 MOST_GROUPS = 5
 RESTARTS = 10
@@ -45,18 +46,24 @@ def impute(votes: np.ndarray, way: str) -> np.ndarray:
     return np.where(seen, votes, means)
 
 
-def project(filled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def project(filled: np.ndarray, pca: str = "published") -> tuple[np.ndarray, np.ndarray]:
     """Participants on two axes (P, 2), and the share of variance that each axis explains (2,).
 
-    The published processing takes statements as the samples and participants as the variables, so
-    each participant's mean vote is taken out and both axes weigh the same: (P, 2) holds the two
-    leading unit singular vectors. An axis points to where its largest coordinate is positive.
+    "usual": participants are the samples. Each statement's mean is taken out, so the axes show
+    differences alone, and the first is the wider. "published": statements are the samples, as in
+    the published processing. Each participant's mean is taken out, what all agree on stays in and
+    nearly fills the first axis, and both axes have unit length. An axis points to where its largest
+    coordinate is positive.
     """
-    centred = filled - filled.mean(axis=1, keepdims=True)
+    if pca not in PCAS:
+        raise ValueError(f"found pca {pca!r}, expected one of {PCAS}")
+    over = 1 if pca == "published" else 0
+    centred = filled - filled.mean(axis=over, keepdims=True)
     vectors, values, _ = np.linalg.svd(centred, full_matrices=False)
-    axes = np.zeros((len(filled), 2))
+    there = values > 1e-9 * max(values.max(), 1e-9)  # the direction of an empty axis means nothing
+    vectors = vectors * (values if pca == "usual" else there)
+    axes, explained = np.zeros((len(filled), 2)), np.zeros(2)
     axes[:, :vectors.shape[1]] = vectors[:, :2]
-    explained = np.zeros(2)
     explained[:len(values)] = (values[:2] ** 2) / max((values ** 2).sum(), np.finfo(float).tiny)
     turned = np.sign(axes[np.abs(axes).argmax(axis=0), [0, 1]])
     return axes * np.where(turned == 0, 1.0, turned), explained

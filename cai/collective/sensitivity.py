@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Iterator
 
 from cai.collective.build import Settings, build
+from cai.collective.group import IMPUTATIONS, PCAS
 from cai.collective.read import Conversation
 from cai.evaluation import table
 from cai.records import InputError
@@ -32,9 +33,12 @@ def variations(base: Settings) -> Iterator[tuple[str, Settings]]:
     for k in (2, 3, 4, 5):
         yield changed(f"{k} groups", k=k, groups="kmeans")
     yield changed("the export's groups", groups="export")
-    for way in ("zero", "mean"):
+    for way in IMPUTATIONS:
         if way != base.imputation:
             yield changed(f"missing votes by {way}", imputation=way, groups="kmeans")
+    for pca in PCAS:
+        if pca != base.pca:
+            yield changed(f"{pca} axes", pca=pca, groups="kmeans")
     for seed in range(base.seed + 1, base.seed + 5):
         yield changed(f"seed {seed}", seed=seed)
     for votes in sorted({0, 7, 15, 35} - {base.rules.min_votes}):
