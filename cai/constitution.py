@@ -17,22 +17,6 @@ Example = typing.TypeVar("Example", "CritiqueExample", "FeedbackExample")
 
 
 @dataclasses.dataclass(frozen=True)
-class Origin:
-    """Where a principle that a public wrote comes from (cai/collective).
-
-    `statements`: what it says, by id; `votes`: how many were cast on the first of them;
-    `consensus` and its `interval`: group-aware, 0 to 1; `written`: digest of the words as they
-    were generated, by which an edit by hand is told.
-    """
-
-    statements: tuple[str, ...]
-    votes: int
-    consensus: float
-    interval: tuple[float, float]
-    written: str
-
-
-@dataclasses.dataclass(frozen=True)
 class RevisionPrinciple:
     """Asks for a critique and then for a revision. Empty topics: it bears on everything."""
 
@@ -40,7 +24,6 @@ class RevisionPrinciple:
     critique_request: str
     revision_request: str
     topics: tuple[str, ...] = ()
-    origin: Origin | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +33,6 @@ class FeedbackPrinciple:
     id: str
     principle: str
     topics: tuple[str, ...] = ()
-    origin: Origin | None = None
 
 
 Principle = RevisionPrinciple | FeedbackPrinciple
@@ -118,8 +100,8 @@ def load_constitution(path: str | Path) -> Constitution:
     revisions: dict[str, RevisionPrinciple] = {}
     for entry in lists["revision"]:
         principle = RevisionPrinciple(entry.new_id(revisions), entry.text("critique_request"),
-                                      entry.text("revision_request"), entry.texts("topics"),
-                                      entry.origin())
+                                      entry.text("revision_request"), entry.texts("topics"))
+        entry.pass_over("origin")
         revisions[principle.id] = principle
         critique_examples += [_critique_example(e, revisions, principle)
                               for e in entry.entries("example")]
@@ -127,7 +109,8 @@ def load_constitution(path: str | Path) -> Constitution:
     feedback: dict[str, FeedbackPrinciple] = {}
     for entry in lists["feedback"]:
         principle = FeedbackPrinciple(entry.new_id(feedback), entry.text("principle"),
-                                      entry.texts("topics"), entry.origin())
+                                      entry.texts("topics"))
+        entry.pass_over("origin")
         feedback[principle.id] = principle
         feedback_examples += [_feedback_example(e, feedback, False, principle)
                               for e in entry.entries("example")]
@@ -201,25 +184,6 @@ class _Entry:
             raise self.error(f"{len(turns)} turns", "an odd number, ending on a human turn")
         return turns
 
-    def origin(self) -> Origin | None:
-        """The table `origin`, where there is one."""
-        if "origin" not in self.left:
-            return None
-        entry = _Entry(self.path, f"{self.name}, origin", self.left.pop("origin"))
-        statements, written = entry.texts("statements"), entry.text("written")
-        votes, consensus = entry.number("votes"), entry.number("consensus")
-        interval = entry.left.pop("interval", None)
-        if not isinstance(interval, list) or [type(bound) for bound in interval] != [float] * 2:
-            raise entry.error(f"interval = {interval!r}", "interval as two decimal numbers")
-        entry.finish()
-        return Origin(statements, int(votes), float(consensus), tuple(interval), written)
-
-    def number(self, field: str) -> float:
-        value = self.left.pop(field, None)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise self.error(f"{field} = {value!r}", f"{field} as a number")
-        return value
-
     def new_id(self, known: dict) -> str:
         value = self.text("id")
         self.name = f"{self.name} ({value})"
@@ -249,6 +213,10 @@ class _Entry:
         prefix = "" if self.name == "top level" else f"{self.name}, "
         return [_Entry(self.path, f"{prefix}{field} {number}", table)
                 for number, table in enumerate(value, start=1)]
+
+    def pass_over(self, field: str) -> None:
+        """A field that others keep in the file (cai/collective/document.py)."""
+        self.left.pop(field, None)
 
     def finish(self) -> None:
         if self.left:

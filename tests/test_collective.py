@@ -2,6 +2,7 @@
 
 import csv
 import json
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -323,9 +324,11 @@ def test_the_files_of_a_build(built, tmp_path):
     constitution = load_constitution(tmp_path / "x.toml")
     assert [each.id for each in constitution.feedback] == ["s0", "s2"]
     assert [each.id for each in constitution.revisions] == ["s0", "s2"]
-    origin = constitution.feedback[0].origin
-    assert origin.statements == ("0", "1") and origin.votes == 39, "participant 0 is in no group"
-    assert origin.consensus == pytest.approx(first["group_aware"], abs=1e-4)
+    origin = tomllib.loads((tmp_path / "x.toml").read_text())["feedback"][0]["origin"]
+    assert origin["statements"] == ["0", "1"]
+    assert origin["votes"] == 39, "participant 0 is in no group"
+    assert origin["consensus"] == pytest.approx(first["group_aware"], abs=1e-4)
+    assert origin["interval"] == pytest.approx(first["interval"], abs=1e-4)
     written = (tmp_path / "x.toml").read_text() + (tmp_path / "x.json").read_text()
     assert "secret" not in written
 
@@ -358,6 +361,14 @@ def test_conflicts_with_edits_are_named_and_nothing_is_written(built, tmp_path, 
     assert "feedback s2 was edited by hand, but is now generated otherwise" in told
     assert "is most true" in told and "revision s2" not in told
     assert path.read_text() == edited
+    lines = edited.splitlines()
+    at = lines.index('principle = "No lies."')
+    path.write_text("\n".join([*lines[:at + 1], *lines[at + 2:]]))
+    assert main(built) == 0, "without its origin it is the person's own"
+    assert load_constitution(path).feedback[1].principle == "No lies."
+    path.write_text(path.read_text().replace("written = ", "wrote = "))
+    assert main(built) == 2
+    assert "x.toml:revision s0: found origin" in capsys.readouterr().err
 
 
 def test_a_principle_taken_out_by_hand_does_not_come_back(built, tmp_path, capsys):

@@ -6,10 +6,10 @@ import numpy as np
 
 from cai.collective.agree import bootstrap_consensus, group_aware, shares, tallies
 from cai.collective.clean import Count, Rules, clean
+from cai.collective.document import Origin
 from cai.collective.group import Grouping, exported_groups, impute, opinion_groups, project
 from cai.collective.read import Conversation
 from cai.collective.select import Choices, Selection, select
-from cai.constitution import Origin
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,12 +49,12 @@ class Outcome:
     selection: Selection
 
     def origin(self, statement: str) -> Origin:
-        """Where the principle of a selected statement comes from; `written` is left empty."""
+        """Where the principle of a selected statement comes from."""
         at = [each.id for each in self.conversation.statements].index(statement)
         low, high = self.intervals[at]
         return Origin(self.selection.said_by(statement), int(self.tallied[:, at].sum()),
                       round(float(self.consensus[at]), 4),
-                      (round(float(low), 4), round(float(high), 4)), "")
+                      (round(float(low), 4), round(float(high), 4)))
 
     def report(self) -> dict:
         """What X.json holds; an unknown number is null."""

@@ -4,6 +4,7 @@ Each generated principle carries a digest of its words as they were generated, s
 is told from a principle that was written by an earlier build.
 """
 
+import dataclasses
 import json
 import math
 import re
@@ -12,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cai.collective.rewrite import Wording
-from cai.constitution import Origin
+from cai.constitution import load_constitution
 from cai.records import InputError, content_digest
 
 LISTS = {"revision": ("critique_request", "revision_request"), "feedback": ("principle",)}
@@ -22,6 +23,21 @@ HEAD = """# A constitution from public votes, by python -m cai.collective (docs/
 # Principles may be edited here, and others added: a rebuild keeps them. Comments are not kept.
 # To leave a statement out, or to keep one, name it in a file for --choices.
 """
+OWN = "take its origin out to keep it as it is"
+
+
+@dataclasses.dataclass(frozen=True)
+class Origin:
+    """Where a principle comes from; it stands in the file as the table `origin`.
+
+    `statements`: the ids of what it says; `votes`: how many were cast on the first of them;
+    `consensus` and its `interval`: group-aware, 0 to 1.
+    """
+
+    statements: tuple[str, ...]
+    votes: int
+    consensus: float
+    interval: tuple[float, float]
 
 
 def principle_id(statement: str) -> str:
@@ -30,7 +46,7 @@ def principle_id(statement: str) -> str:
 
 
 def entries(wordings: Sequence[Wording], origins: Sequence[Origin]) -> dict[str, list[dict]]:
-    """Both lists of TOML tables for generated principles; `origins[i].written` is filled in."""
+    """Both lists of TOML tables for generated principles; `written` is the digest of the words."""
     made: dict[str, list[dict]] = {name: [] for name in LISTS}
     for wording, origin in zip(wordings, origins, strict=True):
         for name, fields in LISTS.items():
@@ -38,8 +54,8 @@ def entries(wordings: Sequence[Wording], origins: Sequence[Origin]) -> dict[str,
                      **{field: getattr(wording, field) for field in fields}}
             table["origin"] = {
                 "statements": list(origin.statements), "votes": origin.votes,
-                "consensus": float(origin.consensus), "interval": list(map(float, origin.interval)),
-                "written": _written(table, name)}
+                "consensus": origin.consensus, "interval": list(origin.interval),
+                "written": _digest(table, name)}
             made[name].append(table)
     return made
 
@@ -67,34 +83,44 @@ def merge(new: Mapping[str, list[dict]], old: Mapping[str, object], selected_bef
                 listed.append(table)
                 continue
             further = {key: value for key, value in was.items() if key not in table}
-            by_hand = "origin" not in was or _written(was, name) != was["origin"]["written"]
+            by_hand = _by_hand(was, name)
             if further or by_hand:
                 kept.append(here)
-            if by_hand and was.get("origin", {}).get("written") != table["origin"]["written"]:
+            if by_hand and "origin" in was and was["origin"]["written"] != _digest(table, name):
                 conflicts.append(f"{here} was edited by hand, but is now generated otherwise: "
-                                 f"{' / '.join(table[field] for field in fields)}")
+                                 f"{' / '.join(table[field] for field in fields)}; {OWN}")
             words = {field: was[field] for field in fields} if by_hand else {}
             listed.append({**table, **words, **further})
         for table in earlier.values():
             if "origin" not in table:
                 kept.append(f"{name} {table['id']}")
                 listed.append(table)
-            elif _written(table, name) != table["origin"]["written"]:
+            elif _by_hand(table, name):
                 conflicts.append(f"{name} {table['id']} was edited by hand, but is no longer "
                                  "selected: name its statement under keep in a file for --choices, "
-                                 "or take its origin out to make it your own")
+                                 f"or {OWN}")
         document[name] = listed
     document |= {name: value for name, value in old.items() if name not in LISTS}
     return document, kept, conflicts
 
 
 def read_document(path: str | Path) -> dict:
-    """The tables of an existing file, {} where there is none. InputError where it is no TOML."""
+    """The tables of an existing constitution, {} where there is none.
+
+    InputError where it is no constitution, or where an origin has lost its digest.
+    """
     path = Path(path)
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: found no readable TOML ({error})") from error
+    if not path.exists():
+        return {}
+    load_constitution(path)
+    document = tomllib.loads(path.read_text(encoding="utf-8"))
+    for name in LISTS:
+        for table in document.get(name, ()):
+            origin = table.get("origin", {"written": ""})
+            if not isinstance(origin, dict) or "written" not in origin:
+                raise InputError.at(path, f"{name} {table['id']}", f"origin {origin!r}",
+                                    "the origin as it was written, or none")
+    return document
 
 
 def write_document(path: str | Path, document: Mapping[str, list]) -> None:
@@ -111,8 +137,13 @@ def write_document(path: str | Path, document: Mapping[str, list]) -> None:
     beside.replace(path)
 
 
-def _written(table: Mapping[str, object], name: str) -> str:
-    return content_digest([table[field] for field in LISTS[name]])
+def _by_hand(table: Mapping[str, object], name: str) -> bool:
+    """Whether the words of a table are other than those that were generated for it."""
+    return table.get("origin", {}).get("written") != _digest(table, name)
+
+
+def _digest(table: Mapping[str, object], name: str) -> str:
+    return content_digest([table.get(field) for field in LISTS[name]])
 
 
 def _key(key: str) -> str:
