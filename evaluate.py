@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from cai import evaluation, formats, plotting
+from cai import compare, evaluation, faithfulness, formats, plotting
 from cai.constitution import Constitution, load_constitution
 from cai.critique_revision import make_chains
 from cai.evaluation import Reply, Share
@@ -57,6 +57,11 @@ class Options:
     """metrics.jsonl of the reinforcement learning, to be drawn."""
     constitution: Path = Path("constitutions/small.toml")
     """Constitution of the revisions and the labels."""
+    compare: tuple[Path, Path] | None = None
+    """Folders of two evaluations, whose replies are compared and nothing else is done; the model
+    --base then also judges them under each principle."""
+    compared: str = "rl_cai"
+    """Name of the model whose replies are compared."""
     prompts: Path | None = None
     """Real prompts to answer, in place of the world's requests; then nothing is graded."""
     split: Literal["test", "valid"] = "test"
@@ -87,8 +92,8 @@ class Options:
         for name in ("requests", "chains", "pairs", "principles", "max_new", "max_reasoning",
                      "rows", "resamples"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        require(any(getattr(self, name) for name in MODELS), "base", "no model at all",
-                "at least one checkpoint to evaluate")
+        require(self.compare or any(getattr(self, name) for name in MODELS), "base",
+                "no model at all", "at least one checkpoint to evaluate")
 
 
 def given(options: Options) -> dict[str, Path]:
@@ -272,8 +277,39 @@ def draw_training(options: Options, folder: Path) -> None:
     plotting.training_curves(folder / "ppo.png", lines, PPO_CURVES)
 
 
+def compared(options: Options) -> dict:
+    """Differences in every figure between two evaluations, and what a judge finds of principles."""
+    first, second = options.compare
+    stage = Stage("compare", __file__, options, options.common, {
+        "compare": None, "first": first, "second": second, "base": options.base,
+        "constitution": options.constitution})
+    if not stage.done:
+        figures, tables = compare.compare_folders(
+            first, second, options.compared, options.common.seed, options.resamples,
+            judged(options.common.seed))
+        if options.base:
+            constitution = load_constitution(options.constitution)
+            pairs = faithfulness.pairs_between(*(compare.read_replies(each, options.compared)
+                                                 for each in (first, second)), options.pairs)
+            model = load_model(options.base, device=device_of(options.common)).eval()
+            score = ChoiceScorer(fused(model, options.common), load_tokenizer(options.base))
+            labels = label_pairs(pairs, constitution, score, seed=options.common.seed,
+                                 examples=options.few_shot,
+                                 principles=len(constitution.feedback))
+            further, table = faithfulness.principle_report(
+                constitution.feedback, labels, options.common.seed, options.resamples)
+            figures, tables = figures | further, f"{tables}\n\n{table}"
+        (stage.path / "table.md").write_text(tables + "\n", encoding="utf-8")
+        write_json(stage.path / "report.json", figures)
+        stage.finish(figures)
+    print((stage.path / "table.md").read_text(encoding="utf-8"))
+    return stage.figures
+
+
 def main(options: Options) -> dict:
     """Evaluate models on held-out requests, or compare their replies to given prompts."""
+    if options.compare:
+        return compared(options)
     stage = Stage("evaluate", __file__, options, options.common,
                   {name: getattr(options, name) for name in INPUTS})
     if not stage.done:

@@ -134,6 +134,23 @@ def compare_shares(first: Mapping[str, Mapping[str, float]],
             for name in first if name in second}
 
 
+def compare_folders(first: Path, second: Path, model: str, seed: int, resamples: int,
+                    judge: Judge) -> tuple[dict, str]:
+    """Every difference between two evaluations of a model, as a report and as a table.
+
+    The judge decides matches between graded replies. InputError where prompts differ.
+    """
+    one, other = (read_replies(folder, model) for folder in (first, second))
+    try:
+        found = compare_replies(one, other, seed, resamples,
+                                judge if one[0].grade is not None else None)
+    except ValueError as error:
+        raise InputError(f"{first} and {second}: {error}") from error
+    found |= compare_shares(read_shares(first), read_shares(second))
+    return ({"differences": {name: dataclasses.asdict(each) for name, each in found.items()}},
+            difference_table(found))
+
+
 def difference_table(differences: Mapping[str, Difference]) -> str:
     """A Markdown table of figures and differences; * marks an interval without zero."""
     return table(("figure", "first", "second", "difference", "95 % interval", "of"), [

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from cai.constitution import FeedbackPrinciple
-from cai.evaluation import table
-from cai.records import Label
+from cai.evaluation import Reply, table
+from cai.records import KINDS, Comparison, Label
 from cai.statistics import bootstrap_interval
 from cai.targets import label_preference
 
@@ -67,6 +67,28 @@ def never_exercised(principles: Sequence[FeedbackPrinciple], covered: Mapping[st
 def _mean(values: Sequence[float], seed: int, resamples: int) -> Mean:
     low, high = bootstrap_interval(values, seed, resamples=resamples)
     return Mean(float(np.mean(values)), low, high, len(values))
+
+
+def pairs_between(first: Sequence[Reply], second: Sequence[Reply], count: int
+                  ) -> list[Comparison]:
+    """Both models' replies to the same prompt as pairs to label, `count` prompts of each kind."""
+    texts = {reply.prompt: reply.text for reply in second}
+    return [Comparison(reply.id, reply.prompt, reply.turns, reply.kind, 0, 0,
+                       (reply.text, texts[reply.prompt]), ())
+            for kind in KINDS for reply in [each for each in first if each.kind == kind][:count]]
+
+
+def principle_report(principles: Sequence[FeedbackPrinciple], labelled: Sequence[Sequence[Label]],
+                     seed: int, resamples: int) -> tuple[dict, str]:
+    """Faithfulness and coverage of every principle, as a report and as a table."""
+    faithful = faithfulness(labelled, seed, resamples)
+    covered = coverage(labelled, seed, resamples)
+    never = never_exercised(principles, covered)
+    report = {name: {key: dataclasses.asdict(mean) for key, mean in each.items()}
+              for name, each in (("faithfulness", faithful), ("coverage", covered))}
+    return (report | {"never_exercised": never},
+            f"{principle_table(faithful, covered)}\n\nchanged no label: "
+            f"{', '.join(never) or 'none'}")
 
 
 def principle_table(faithful: Mapping[str, Mean], covered: Mapping[str, Mean]) -> str:

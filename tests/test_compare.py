@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import evaluate
 from cai.compare import (
     compare_replies,
     compare_shares,
@@ -20,6 +21,7 @@ from cai.evaluation import Reply
 from cai.faithfulness import coverage, faithfulness, never_exercised, principle_table
 from cai.records import InputError, Label, write_jsonl
 from cai.statistics import wilson_interval
+from training.options import Common
 
 
 def reply(model: str, number: int, kind: str = "red_team", grade: str = "comply",
@@ -138,3 +140,23 @@ def test_coverage_counts_the_labels_that_a_principle_turns():
     assert "0.900 [0.900, 0.900]" in told and "| short" in told
     with pytest.raises(ValueError, match="found 1 labels"):
         coverage([labels(kind=0.9)], seed=0)
+
+
+def test_two_evaluations_of_one_model_are_compared_by_the_script(world_base: Path, tmp_path: Path):
+    """An evaluation and itself differ in nothing, and no principle prefers either."""
+    common = Common(name="one", runs=tmp_path / "runs")
+    evaluate.main(evaluate.Options(base=world_base, requests=6, chains=2, pairs=2, principles=1,
+                                   resamples=20, common=common))
+    folder = tmp_path / "runs" / "one" / "evaluate"
+    found = evaluate.main(evaluate.Options(
+        base=world_base, compare=(folder, folder), compared="base", pairs=2, resamples=20,
+        common=common))
+    assert {"harmful", "helpful", "elo_harmlessness", "revisions_0"} <= found["differences"].keys()
+    for name, each in found["differences"].items():
+        assert each["first"] == each["second"] and each["low"] <= 0.0 <= each["high"], name
+    assert len(found["faithfulness"]) == len(found["coverage"]) == 16
+    for each in found["faithfulness"].values():
+        assert each["value"] == pytest.approx(0.5), "both replies are the same, in both orders"
+    assert len(found["never_exercised"]) == 16
+    with pytest.raises(InputError, match="found no reply of rl_cai"):
+        evaluate.main(evaluate.Options(compare=(folder, folder), common=common))
