@@ -37,8 +37,9 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         help="only participants with more than N votes, on whatever statement (0)")
     add("--unmoderated", action="store_true",
         help="also statements that no moderator looked at")
-    add("--groups", choices=("kmeans", "export"), default="kmeans",
-        help="find opinion groups, or take the export's (kmeans)")
+    add("--groups", choices=("kmeans", "export", "published"), default="kmeans",
+        help="find opinion groups, take the export's, or repeat the published processing, which "
+             "mixes its labels up (kmeans)")
     add("--k", type=int, metavar="K", help="number of groups (2 to 5, by silhouette)")
     add("--imputation", choices=IMPUTATIONS, default="zero",
         help="what stands for a missing vote when groups are found (zero)")

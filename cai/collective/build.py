@@ -7,7 +7,14 @@ import numpy as np
 from cai.collective.agree import bootstrap_consensus, group_aware, shares, tallies
 from cai.collective.clean import Count, Rules, clean
 from cai.collective.document import Origin
-from cai.collective.group import Grouping, exported_groups, impute, opinion_groups, project
+from cai.collective.group import (
+    Grouping,
+    exported_groups,
+    impute,
+    opinion_groups,
+    project,
+    published_groups,
+)
 from cai.collective.read import Conversation
 from cai.collective.select import Choices, Selection, select
 
@@ -17,7 +24,7 @@ class Settings:
     """Every choice between votes and selection."""
 
     rules: Rules = Rules()
-    groups: str = "kmeans"  # or "export"
+    groups: str = "kmeans"  # or "export" or "published"
     k: int | None = None  # groups of k-means; None: by silhouette
     imputation: str = "zero"
     pca: str = "published"
@@ -79,8 +86,12 @@ def build(conversation: Conversation, settings: Settings) -> Outcome:
     grouping_noise, interval_noise = map(np.random.default_rng,
                                          np.random.SeedSequence(settings.seed).spawn(2))
     axes, explained = project(impute(cleaned.votes, settings.imputation), settings.pca)
-    grouping = (exported_groups(cleaned) if settings.groups == "export"
-                else opinion_groups(axes, grouping_noise, settings.k))
+    if settings.groups == "export":
+        grouping = exported_groups(cleaned)
+    elif settings.groups == "published":
+        grouping = published_groups(axes, cleaned.participants, grouping_noise, settings.k)
+    else:
+        grouping = opinion_groups(axes, grouping_noise, settings.k)
     tallied = tallies(cleaned.votes, grouping.labels)
     consensus = group_aware(tallied, settings.smoothed)
     intervals = bootstrap_consensus(cleaned.votes, grouping.labels, interval_noise,

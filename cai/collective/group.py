@@ -4,6 +4,7 @@ P participants, S statements, N points, K groups. Every draw comes from the gene
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -162,6 +163,16 @@ def opinion_groups(axes: np.ndarray, generator: np.random.Generator, k: int | No
         labels[number] = kmeans(centres, number, generator, RESTARTS)[0][base]
         scores[number] = _silhouette(distances, labels[number]) if number > 1 else 0.0
     return Grouping(_by_size(labels[max(scores, key=scores.get)]), scores)
+
+
+def published_groups(axes: np.ndarray, participants: Sequence[str],
+                     generator: np.random.Generator, k: int | None = None) -> Grouping:
+    """The labels as the published processing came by them; only to repeat its numbers.
+
+    It sorts participants by id, groups them, and lays the labels on the rows as they were in the
+    export, which is in another order: nearly everyone gets somebody else's label.
+    """
+    return opinion_groups(axes[np.argsort([int(each) for each in participants])], generator, k)
 
 
 def exported_groups(conversation: Conversation) -> Grouping:
