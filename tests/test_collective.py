@@ -294,7 +294,8 @@ def test_a_model_rewrites_where_it_keeps_the_shape():
         return [" Choose the response that is calmest.\nCritique: Say what is not calm.\n"
                 "Revision: Write it calmly.\n\nStatement: more", "I would rather not."]
 
-    first, second = rewrite_by_model(["AI should be calm", "AI should be fair"], sample)
+    first, second = rewrite_by_model(["AI should be calm", "AI should be fair"], sample,
+                                     seed=0)
     assert first.principle == "Choose the response that is calmest."
     assert first.revision_request == "Write it calmly." and first.rule == "model"
     assert second == rewrite("AI should be fair")

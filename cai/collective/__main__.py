@@ -6,6 +6,7 @@ Writes X.toml and X.json and tells what each step left. Or: --diff A.toml B.toml
 import argparse
 import json
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from cai.collective.select import Choices, read_choices
 from cai.collective.sensitivity import sensitivity, sensitivity_table
 from cai.constitution import load_constitution
 from cai.records import InputError
+from model.errors import CheckpointError, PromptError
 
 
 def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -84,7 +86,7 @@ def settings_of(given: argparse.Namespace) -> Settings:
                     given.rounds, given.seed)
 
 
-def words_of(statements: Sequence[str], model: Path | None) -> list[Wording]:
+def words_of(statements: Sequence[str], model: Path | None, seed: int) -> list[Wording]:
     """Each statement reworded, by the model where there is one."""
     if model is None:
         return list(map(rewrite, statements))
@@ -92,7 +94,7 @@ def words_of(statements: Sequence[str], model: Path | None) -> list[Wording]:
     from model.generate import Sampling
     from model.text import Sampler
     sample = Sampler(load_model(model).eval(), load_tokenizer(model), Sampling(120), "\n\n", 16)
-    return rewrite_by_model(statements, sample)
+    return rewrite_by_model(statements, sample, seed)
 
 
 def tell(outcome: Outcome, settings: Settings) -> None:
@@ -125,7 +127,9 @@ def collect(given: argparse.Namespace) -> None:
     tell(outcome, settings)
     selected = outcome.selection.selected
     texts = {each.id: each.text for each in outcome.conversation.statements}
-    wordings = words_of([texts[each] for each in selected], given.model)
+    wordings = words_of([texts[each] for each in selected], given.model, given.seed)
+    print("reworded:", ", ".join(f"{rule} {count}" for rule, count in
+                                 Counter(wording.rule for wording in wordings).most_common()))
     beside = given.out.with_suffix(".json")
     old = {} if given.overwrite else read_document(given.out)
     before = json.loads(beside.read_text("utf-8"))["selected"] if old and beside.exists() else ()
@@ -159,7 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(difference(first, second))
         else:
             collect(given)
-    except InputError as error:
+    except (InputError, CheckpointError, PromptError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

@@ -96,8 +96,9 @@ def _rows(path: Path, needed: Sequence[str]) -> Iterator[tuple[int, Sequence[str
                                         f"{len(head)}, as in the header")
                 yield reader.line_num, row
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: found no readable CSV ({error}), expected a file of a "
-                         "Polis export") from error
+        why = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: found no readable CSV ({why}), expected a file of a Polis "
+                         "export") from error
 
 
 def _taken(path: Path, line: int, value: str, known: Mapping, what: str, expected: str) -> object:

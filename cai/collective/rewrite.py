@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 
 from cai.critique_revision import Sample
+from cai.keys import noise_key
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,11 +89,11 @@ _PARTS = re.compile(r"\s*Principle: (Choose the response that .+)\nCritique: (.+
                     r"\s*(?:\n|$)")
 
 
-def rewrite_by_model(statements: Sequence[str], sample: Sample) -> list[Wording]:
+def rewrite_by_model(statements: Sequence[str], sample: Sample, seed: int) -> list[Wording]:
     """Ask a model for each wording after two worked examples; by rule where it says none."""
     shown = "".join(_question(text) + " " + _answer(rewrite(text)) + "\n\n" for text in _SHOWN)
     replies = sample([shown + _question(plain(text)) for text in statements],
-                     [f"rewrite/{text}" for text in statements])
+                     [noise_key(seed, "rewrite", text) for text in statements])
     wordings = []
     for text, reply in zip(statements, replies, strict=True):
         parts = _PARTS.match(f"Principle: {reply.strip()}" if "Principle:" not in reply else reply)
