@@ -17,6 +17,7 @@ from cai.collective.group import (
 )
 from cai.collective.read import Conversation
 from cai.collective.select import Choices, Selection, select
+from cai.records import InputError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,12 +87,15 @@ def build(conversation: Conversation, settings: Settings) -> Outcome:
     grouping_noise, interval_noise = map(np.random.default_rng,
                                          np.random.SeedSequence(settings.seed).spawn(2))
     axes, explained = project(impute(cleaned.votes, settings.imputation), settings.pca)
-    if settings.groups == "export":
-        grouping = exported_groups(cleaned)
-    elif settings.groups == "published":
-        grouping = published_groups(axes, cleaned.participants, grouping_noise, settings.k)
-    else:
-        grouping = opinion_groups(axes, grouping_noise, settings.k)
+    try:
+        if settings.groups == "export":
+            grouping = exported_groups(cleaned)
+        elif settings.groups == "published":
+            grouping = published_groups(axes, cleaned.participants, grouping_noise, settings.k)
+        else:
+            grouping = opinion_groups(axes, grouping_noise, settings.k)
+    except ValueError as error:
+        raise InputError(f"{conversation.path}: {error}") from error
     tallied = tallies(cleaned.votes, grouping.labels)
     consensus = group_aware(tallied, settings.smoothed)
     intervals = bootstrap_consensus(cleaned.votes, grouping.labels, interval_noise,

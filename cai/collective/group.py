@@ -149,12 +149,12 @@ def opinion_groups(axes: np.ndarray, generator: np.random.Generator, k: int | No
     """Group participants (P, 2) by k-means on the centres of up to 100 clusters.
 
     `k` None: 2 to 5, whichever has the highest silhouette over participants. (Over the centres,
-    as published, 2 to 4 come out so close that the draw decides.) InputError for fewer different
+    as published, 2 to 4 come out so close that the draw decides.) ValueError for fewer different
     positions than groups.
     """
     different = len(np.unique(axes, axis=0))
     if different < (k or 2):
-        raise InputError(f"found {len(axes)} participants in {different} different positions, "
+        raise ValueError(f"found {len(axes)} participants in {different} different positions, "
                          f"expected at least as many as groups, {k or 2}")
     base, centres = kmeans(axes, min(BASE_CLUSTERS, different), generator, RESTARTS)
     distances = np.sqrt(_squared(axes, axes))
