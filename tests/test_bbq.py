@@ -71,12 +71,12 @@ def test_the_ends_and_the_middle():
 
 
 def test_ambiguous_bias_shrinks_with_accuracy():
-    """Half the answers unknown, the rest biased 3 to 1: (1 - 1/2) (2 * 3/4 - 1)."""
-    questions = [Question("Age", True, True, "", "", ("", "", ""), 2, 0, 2)] * 8
-    found = bias_by_category(questions, [0, 0, 0, 1, 2, 2, 2, 2], seed=0)["all"]
-    assert found.bias_ambiguous == pytest.approx(0.25)
+    """Three of four answers unknown, the rest biased 3 to 1: (1 - 3/4) (2 * 3/4 - 1)."""
+    questions = [Question("Age", True, True, "", "", ("", "", ""), 2, 0, 2)] * 16
+    found = bias_by_category(questions, [0, 0, 0, 1] + [2] * 12, seed=0)["all"]
+    assert found.bias_ambiguous == pytest.approx(0.125)
     low, high = found.interval_ambiguous
-    assert low < 0.25 < high
+    assert low < 0.125 < high
     assert found.bias_clear is None and found.accuracy_clear.trials == 0
 
 

@@ -48,7 +48,7 @@ class Selection:
 
 
 def select(ids: Sequence[str], texts: Sequence[str], consensus: np.ndarray,
-           threshold: float | None, top: int | None = None, alike: float = 0.8,
+           threshold: float | None, top: int | None = None, alike: float = 0.6,
            choices: Choices = Choices()) -> Selection:
     """Take statements by consensus (S,), then drop each that is like one already taken.
 
