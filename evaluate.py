@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from cai import evaluation, formats, plotting, ungraded
+from cai import compare, evaluation, faithfulness, formats, plotting, ungraded
 from cai.constitution import Constitution, load_constitution
 from cai.critique_revision import make_chains
 from cai.elo import Rating
@@ -60,6 +60,11 @@ class Options:
     """metrics.jsonl of the reinforcement learning, to be drawn."""
     constitution: Path = Path("constitutions/small.toml")
     """Constitution of the revisions and the labels."""
+    compare: tuple[Path, Path] | None = None
+    """Folders of two evaluations, whose replies are compared and nothing else is done; the model
+    --base then also judges them under each principle."""
+    compared: str = "rl_cai"
+    """Name of the model whose replies are compared."""
     prompts: Path | None = None
     """File of red-team prompts to answer, in place of the world's; then nothing is graded."""
     helpful: Path | None = None
@@ -100,7 +105,7 @@ class Options:
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         require((self.multiple_choice is None) == (self.model is None), "model", self.model,
                 "a checkpoint together with --multiple-choice, and not without")
-        require(bool(self.model or given(self)), "base", "no model at all",
+        require(bool(self.compare or self.model or given(self)), "base", "no model at all",
                 "at least one checkpoint to evaluate")
 
 
@@ -327,6 +332,35 @@ def draw_training(options: Options, folder: Path) -> None:
     plotting.training_curves(folder / "ppo.png", lines, PPO_CURVES)
 
 
+def compared(options: Options) -> dict:
+    """Differences in every figure between two evaluations, and what a judge finds of principles."""
+    first, second = options.compare
+    stage = Stage("compare", __file__, options, options.common, {
+        "compare": None, "first": first, "second": second, "base": options.base,
+        "constitution": options.constitution})
+    if not stage.done:
+        figures, tables = compare.compare_folders(
+            first, second, options.compared, options.common.seed, options.resamples,
+            judged(options.common.seed))
+        if options.base:
+            constitution = load_constitution(options.constitution)
+            pairs = faithfulness.pairs_between(*(compare.read_replies(each, options.compared)
+                                                 for each in (first, second)), options.pairs)
+            model = load_model(options.base, device=device_of(options.common)).eval()
+            score = ChoiceScorer(fused(model, options.common), load_tokenizer(options.base))
+            labels = label_pairs(pairs, constitution, score, seed=options.common.seed,
+                                 examples=options.few_shot,
+                                 principles=len(constitution.feedback))
+            further, table = faithfulness.principle_report(
+                constitution.feedback, labels, options.common.seed, options.resamples)
+            figures, tables = figures | further, f"{tables}\n\n{table}"
+        (stage.path / "table.md").write_text(tables + "\n", encoding="utf-8")
+        write_json(stage.path / "report.json", figures)
+        stage.finish(figures)
+    print((stage.path / "table.md").read_text(encoding="utf-8"))
+    return stage.figures
+
+
 def measured(options: Options) -> tuple[Callable[[Options, Path, Log], ungraded.Report], int]:
     """What is measured, and how many texts are sampled for it."""
     models = len(given(options))
@@ -341,6 +375,8 @@ def measured(options: Options) -> tuple[Callable[[Options, Path, Log], ungraded.
 
 def main(options: Options) -> dict:
     """Evaluate models on held-out requests, on prompts of a file, or one on multiple choice."""
+    if options.compare:
+        return compared(options)
     stage = Stage("evaluate", __file__, options, options.common,
                   {name: getattr(options, name) for name in INPUTS})
     if not stage.done:

@@ -45,6 +45,7 @@ def load_constitution(path: str | Path) -> Constitution:
     for entry in lists["revision"]:
         principle = RevisionPrinciple(entry.new_id(revisions), entry.text("critique_request"),
                                       entry.text("revision_request"), entry.texts("topics"))
+        entry.pass_over("origin")
         revisions[principle.id] = principle
         critique_examples += [_critique_example(e, revisions, principle)
                               for e in entry.entries("example")]
@@ -53,6 +54,7 @@ def load_constitution(path: str | Path) -> Constitution:
     for entry in lists["feedback"]:
         principle = FeedbackPrinciple(entry.new_id(feedback), entry.text("principle"),
                                       entry.texts("topics"))
+        entry.pass_over("origin")
         feedback[principle.id] = principle
         feedback_examples += [_feedback_example(e, feedback, False, principle)
                               for e in entry.entries("example")]
@@ -155,6 +157,10 @@ class _Entry:
         prefix = "" if self.name == "top level" else f"{self.name}, "
         return [_Entry(self.path, f"{prefix}{field} {number}", table)
                 for number, table in enumerate(value, start=1)]
+
+    def pass_over(self, field: str) -> None:
+        """A field that others keep in the file (cai/collective/document.py)."""
+        self.left.pop(field, None)
 
     def finish(self) -> None:
         if self.left:

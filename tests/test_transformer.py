@@ -7,7 +7,7 @@ import torch
 import transformers
 
 from model.cache import KVCache
-from model.transformer import RopeScaling, Transformer, initialise, rotary_table
+from model.transformer import RMSNorm, RopeScaling, Transformer, initialise, rotary_table
 
 TOLERANCE = 1e-4
 LLAMA3 = RopeScaling(factor=4.0, low_freq_factor=1.0, high_freq_factor=4.0, original_context=16)
@@ -70,6 +70,21 @@ def test_rope_scaling_keeps_fast_frequencies_and_divides_slow_ones(tiny) -> None
     assert slow.any() and (~slow & ~kept).any()
     torch.testing.assert_close(stretched[:8][slow], angle[:8][slow] / 4, rtol=1e-5, atol=0)
     assert (stretched[:8][~slow] > angle[:8][~slow] / 4).all()
+
+
+@pytest.mark.parametrize("shape", [(3, 16), (2, 3, 5, 16)])
+def test_the_norm_and_its_gradient_equal_the_composed_operator(shape: tuple) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, slope = (torch.randn(shape, generator=generator) for _ in range(2))
+    x.requires_grad_(True)
+    norm = RMSNorm(16, eps=0.1)
+    norm.weight.data.normal_(generator=generator)
+    ours = norm(x)
+    reference = torch.nn.functional.rms_norm(x, (16,), norm.weight, 0.1)
+    torch.testing.assert_close(ours, reference)
+    for got, expected in zip(*(torch.autograd.grad(y, (x, norm.weight), slope)
+                               for y in (ours, reference)), strict=True):
+        torch.testing.assert_close(got, expected)
 
 
 def test_padding_changes_nothing(any_family: Transformer) -> None:
