@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import nn
@@ -63,6 +64,11 @@ class Options:
     """Longest reply, in tokens."""
     keep_every: int = 5
     """Steps between candidates for the checkpoint that is kept; also between savings to resume."""
+    snapshots: int = 0
+    """Steps between models kept as model_N, after N steps, beside the best one; 0: none."""
+    value_start: Literal["preference_model", "policy"] = "preference_model"
+    """What the value model starts as; as the policy, with a head of zeros, where tokenizers
+    differ."""
     ppo: PPOOptions = PPOOptions()
     """PPO itself."""
     common: Flat[Common] = field(default_factory=Common)
@@ -73,6 +79,9 @@ class Options:
         require(self.steps >= 1, "steps", self.steps, "1 or more")
         require(self.rollouts >= self.ppo.minibatches, "rollouts", self.rollouts,
                 f"at least one a minibatch, {self.ppo.minibatches}")
+        require(self.rollouts % self.ppo.replies == 0, "rollouts", self.rollouts,
+                f"a multiple of the replies a prompt, {self.ppo.replies}")
+        require(self.snapshots >= 0, "snapshots", self.snapshots, "0 or more")
         for name in ("keep_every", "max_new"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
 
@@ -112,7 +121,8 @@ class Actors:
         self.reference = copy.deepcopy(self.policy).requires_grad_(False)
         # A preference model with other ids cannot read the policy's: values start from the policy.
         shared = same_tokenizer(self.tokenizer, load_tokenizer(options.preference_model))
-        self.value = (load_scalar_model(options.preference_model, device) if shared
+        learnt = shared and options.value_start == "preference_model"
+        self.value = (load_scalar_model(options.preference_model, device) if learnt
                       else ScalarModel(copy.deepcopy(self.policy)).to(device))
         self.reward = reward or preference(options.preference_model, options.common)
         self.held_out = (preference(options.held_out, options.common) if options.held_out
@@ -164,7 +174,8 @@ def sample(actors: Actors, prompts: list[Prompt], step: int, options: Options,
             *packed,
             response_logprobs(actors.policy, *packed, *settings),
             response_logprobs(actors.reference, *packed, *settings),
-            response_values(actors.value, *packed, options.ppo.chunk_rows),
+            response_values(actors.value, *packed, options.ppo.chunk_rows)
+            if options.ppo.advantages == "gae" else torch.zeros(packed[2].shape, device=device),
             score_replies(actors.reward, turns, replies).to(device),
             torch.tensor([each.ended for each in done], device=device),
             tuple(prompt.kind for prompt in prompts))
@@ -212,7 +223,8 @@ def main(options: Options, reward: Reward | None = None) -> dict:
             part.load_state_dict(saved[name])
     with Log(stage.path, "train_ppo", options.steps, options.common.log, resume_at=first) as log:
         for step in range(first, options.steps):
-            batch = prompts.batch(step, options.rollouts)
+            drawn = prompts.batch(step, options.rollouts // options.ppo.replies)
+            batch = [prompt for prompt in drawn for _ in range(options.ppo.replies)]
             rollout, held_out = sample(actors, batch, step, options, device)
             rewards, kl = penalised_rewards(rollout, controller.coefficient, options.ppo)
             advantages, returns = estimate(rollout, rewards, options.ppo)
@@ -229,6 +241,8 @@ def main(options: Options, reward: Reward | None = None) -> dict:
             controller = controller.updated(kl.mean().item(), len(batch))
             shown = figures_of(rollout, kl)
             log.write(step, **shown, held_out_score=held_out, **figures)
+            if options.snapshots and (step + 1) % options.snapshots == 0:
+                save_model(actors.policy, stage.path / f"model_{step + 1}", actors.tokenizer)
             if (step + 1) % options.keep_every == 0:
                 stage.save_progress(
                     step=step + 1, best=best, recent=recent, shown=shown,

@@ -31,6 +31,33 @@ def gae(
     return advantages, advantages + values
 
 
+def leave_one_out(scores: Tensor, replies: int) -> Tensor:
+    """Each score (B,) less the mean of the others to its prompt (RLOO, arXiv 2402.14740, eq. 9).
+
+    The `replies` to one prompt stand in consecutive rows; ValueError where B is no multiple of it.
+    """
+    grouped = _by_prompt(scores, replies)
+    others = (grouped.sum(1, keepdim=True) - grouped) / (replies - 1)
+    return (grouped - others).flatten()
+
+
+def group_relative(scores: Tensor, replies: int) -> Tensor:
+    """Each score (B,) less its prompt's mean, over its prompt's deviation (GRPO, arXiv 2402.03300).
+
+    Rows as in `leave_one_out`. Where all replies to a prompt score alike, their advantage is zero.
+    """
+    grouped = _by_prompt(scores, replies)
+    shifted = grouped - grouped.mean(1, keepdim=True)
+    return (shifted * torch.rsqrt(shifted.square().mean(1, keepdim=True) + _EPSILON)).flatten()
+
+
+def _by_prompt(scores: Tensor, replies: int) -> Tensor:
+    if replies < 2 or len(scores) % replies:
+        raise ValueError(f"found {len(scores)} scores and {replies} replies a prompt, expected 2 "
+                         "replies or more and a multiple of them")
+    return scores.view(-1, replies)
+
+
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
     """Mean of x over True positions, a scalar; x and mask of one shape. Zero for an empty mask."""
     return x.masked_fill(~mask, 0.0).sum() / mask.sum().clamp(min=1)

@@ -14,6 +14,7 @@ Estimator = Literal["k1", "k3"]
 Whitening = Literal["shift", "scale", "none"]
 MissingEnd = Literal["replace", "subtract"]
 StopCheck = Literal["minibatch", "epoch"]
+Advantages = Literal["gae", "rloo", "grpo"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,10 @@ class PPOOptions:
     """KL per reply, in nats, that an adaptive coefficient steers to; none: fixed [Z19 §2.2]."""
     kl_horizon: float = 10_000
     """Replies over which the adaptive coefficient reacts [Z19]."""
+    advantages: Advantages = "gae"
+    """By a value model; or, without one, by the other replies to the prompt: RLOO or GRPO."""
+    replies: int = 1
+    """Replies sampled to each prompt; RLOO and GRPO need 2 at least."""
     gamma: float = 1.0
     """Discount per token, 0 to 1 [HH B.1]."""
     lam: float = 0.95
@@ -66,6 +71,7 @@ class PPOOptions:
             "kl_estimator": Estimator,
             "whiten_advantages": Whitening,
             "missing_end": MissingEnd,
+            "advantages": Advantages,
             "stop_check": StopCheck,
         }
         for name, literal in choices.items():
@@ -80,8 +86,10 @@ class PPOOptions:
             _require(value is None or value > 0, self, name, "none or a number above 0")
         for name in ("gamma", "lam"):
             _require(0 <= getattr(self, name) <= 1, self, name, "a number from 0 to 1")
-        for name in ("epochs", "minibatches", "chunk_rows"):
+        for name in ("epochs", "minibatches", "chunk_rows", "replies"):
             _require(getattr(self, name) >= 1, self, name, "a whole number from 1 up")
+        if self.advantages != "gae":
+            _require(self.replies >= 2, self, "replies", f"2 or more with {self.advantages}")
         if self.missing_end == "subtract":
             _require(self.missing_end_value >= 0, self, "missing_end_value", "0 or more")
         if self.kl_target is not None:

@@ -10,7 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from rl.advantage import gae, masked_mean, scale_only, whiten
+from rl.advantage import (
+    gae,
+    group_relative,
+    leave_one_out,
+    masked_mean,
+    scale_only,
+    whiten,
+)
 from rl.options import PPOOptions
 from rl.ppo_loss import (
     clipped_value_loss,
@@ -43,10 +50,17 @@ def penalised_rewards(
 def estimate(rollout: Rollout, rewards: Tensor, options: PPOOptions) -> tuple[Tensor, Tensor]:
     """Advantages and returns (B, R); the advantages whitened over the whole batch as asked.
 
-    The returns come from the advantages before whitening, in the units of the rewards.
+    The returns come from the advantages before whitening, in the units of the rewards. RLOO and
+    GRPO give every token of a reply the same advantage, from the sum of the reply's rewards.
     """
     mask = rollout.response_mask
-    advantages, returns = gae(rewards, rollout.values, mask, options.gamma, options.lam)
+    if options.advantages == "gae":
+        advantages, returns = gae(rewards, rollout.values, mask, options.gamma, options.lam)
+    else:
+        compare = leave_one_out if options.advantages == "rloo" else group_relative
+        totals = rewards.masked_fill(~mask, 0.0).sum(dim=1)
+        advantages = compare(totals, options.replies).unsqueeze(1) * mask
+        returns = totals.unsqueeze(1) * mask
     if options.whiten_advantages == "shift":
         advantages = whiten(advantages, mask)
     elif options.whiten_advantages == "scale":
@@ -148,19 +162,19 @@ def _accumulate(
         bonus = entropy_bonus(entropy, mask, options.entropy_coefficient)
         (weight * (surrogate - bonus)).backward()
 
-        values = state_values(value_model, *context)
-        targets = returns[group, :width]
-        if options.value_clip > 0:
-            errors = clipped_value_loss(values, old_values, targets, mask, options.value_clip)
-        else:
-            errors = value_loss(values, targets, mask)
-        (weight * errors).backward()
-
         figures = ratio_statistics(logprobs, old_logprobs, mask, options.clip) | {
             "policy_loss": surrogate.detach(),
-            "value_loss": errors.detach(),
             "entropy": masked_mean(entropy.detach(), mask),
         }
+        if options.advantages == "gae":
+            values = state_values(value_model, *context)
+            targets = returns[group, :width]
+            if options.value_clip > 0:
+                errors = clipped_value_loss(values, old_values, targets, mask, options.value_clip)
+            else:
+                errors = value_loss(values, targets, mask)
+            (weight * errors).backward()
+            figures["value_loss"] = errors.detach()
         total = _add(total, figures, weight)
     return total
 

@@ -1,9 +1,19 @@
 """Generalised advantage estimation and masked whitening."""
 
+import math
+
 import pytest
 import torch
 
-from rl.advantage import gae, masked_mean, masked_variance, scale_only, whiten
+from rl.advantage import (
+    gae,
+    group_relative,
+    leave_one_out,
+    masked_mean,
+    masked_variance,
+    scale_only,
+    whiten,
+)
 
 
 def row(*numbers: float) -> torch.Tensor:
@@ -90,3 +100,16 @@ def test_scaling_gives_variance_one_and_keeps_zero_and_sign() -> None:
 def test_equal_numbers_whiten_to_zero() -> None:
     mask = torch.ones(1, 3, dtype=torch.bool)
     assert whiten(row(2, 2, 2), mask).abs().max() == 0
+
+
+def test_the_others_to_the_prompt_are_the_baseline() -> None:
+    scores = torch.tensor([1.0, 2.0, 6.0, 5.0, 5.0, 5.0])
+    torch.testing.assert_close(leave_one_out(scores, 3), torch.tensor(
+        [1 - 4, 2 - 3.5, 6 - 1.5, 0.0, 0.0, 0.0]))
+    deviation = math.sqrt((4 + 1 + 9) / 3)
+    torch.testing.assert_close(group_relative(scores, 3), torch.tensor(
+        [-2 / deviation, -1 / deviation, 3 / deviation, 0.0, 0.0, 0.0]))
+    for estimate in (leave_one_out, group_relative):
+        for replies in (1, 4):
+            with pytest.raises(ValueError, match="replies a prompt"):
+                estimate(scores, replies)

@@ -275,3 +275,28 @@ def test_kl_penalty_holds_the_bandit_near_its_optimum_under_the_reference() -> N
     best = torch.e / (torch.e + WORDS - 1)
     assert float(probabilities[0, 4]) == pytest.approx(best, abs=0.12)
     assert float(probabilities[1, 2]) == pytest.approx(best, abs=0.12)
+
+
+@pytest.mark.parametrize("advantages", ["rloo", "grpo"])
+def test_the_bandit_is_solved_without_a_value_model(advantages: str) -> None:
+    """Four replies to each prompt, of which the last token's number is the score."""
+    options = PPOOptions(advantages=advantages, replies=4, minibatches=2, kl_coefficient=0.0,
+                         whiten_advantages="none")
+    policy, value = Bandit(), Guess()
+    optimizers = (torch.optim.SGD(policy.parameters(), 0.5),
+                  torch.optim.SGD(value.parameters(), 0.5))
+    means = []
+    for step in range(30):
+        rollout = sample(policy, value, 32, 1, seed=step)
+        order = torch.cat([torch.arange(side, 32, 2) for side in (0, 1)])
+        rollout = replace(rollout, **{name: getattr(rollout, name)[order] for name in (
+            "tokens", "start", "response_mask", "logprobs", "reference_logprobs", "values")})
+        rollout = replace(rollout, scores=rollout.tokens[:, 1].float())
+        means.append(float(rollout.scores.mean()))
+        rewards, _ = penalised_rewards(rollout, 0.0, options)
+        figures = ppo_update(policy, value, *optimizers, rollout,
+                             *estimate(rollout, rewards, options), options,
+                             torch.Generator().manual_seed(step))
+        assert figures["first_ratio"] < 1e-6 and "value_loss" not in figures
+    assert means[-1] > means[0] + 1
+    assert not value.table.any()
