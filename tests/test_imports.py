@@ -27,8 +27,9 @@ SCRIPTS = {"train_base", "make_prompts", "make_revisions", "train_sl", "make_com
            "train_pm", "train_ppo", "evaluate", "run_cai", "chat"}
 # Who may know the truth, and who may ask those that see it through noise.
 KEEPERS = {
-    "world.truth": ("world/people.py", "evaluate.py", "tests/"),
-    "world.people": ("make_comparisons.py", "evaluate.py", "tests/"),
+    "world.truth": ("world/people.py", "evaluate.py", "experiments/measure.py", "tests/"),
+    "world.people": ("make_comparisons.py", "evaluate.py", "experiments/absolute_harm.py",
+                     "tests/"),
 }
 WORLD_MAY_USE = "cai.records"
 
@@ -124,6 +125,7 @@ def test_top_level_holds_the_scripts_alone() -> None:
     ("world/corpus.py", "from world.truth import grade"),
     ("train_ppo.py", "import world.truth"),
     ("train_pm.py", "from world.people import vote"),
+    ("experiments/dpo.py", "from world import truth"),
     ("train_pm.py", "from train_sl import main"),
     ("training/new.py", "import train_sl"),
     ("rl/new.py", "import importlib\nx = importlib.import_module('cai')"),

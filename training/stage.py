@@ -5,6 +5,8 @@ the options, the inputs and the source files, so runs share the stages that they
 """
 
 import ast
+import contextlib
+import contextvars
 import dataclasses
 import functools
 import hashlib
@@ -12,6 +14,7 @@ import json
 import platform
 import resource
 import time
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -22,6 +25,24 @@ from training.options import Common
 ROOT = Path(__file__).resolve().parent.parent
 LARGE = 64 * 2**20  # files above this size are known by size and time, not read
 ASIDE = ("timing.json", "metrics.jsonl", "manifest.json", "resume.pt", "resume.partial")
+
+_MAKES = contextvars.ContextVar("makes", default=True)
+
+
+class NotMadeError(Exception):
+    """A stage that would have to run, where only what is made already was asked for."""
+
+
+@contextlib.contextmanager
+def only_made() -> Iterator[None]:
+    """Within this, a stage that was run before returns its figures; any other raises NotMadeError
+    before anything is written. So what a run would do is told by the very code that runs it.
+    """
+    token = _MAKES.set(False)
+    try:
+        yield
+    finally:
+        _MAKES.reset(token)
 
 
 @functools.cache
@@ -99,6 +120,8 @@ class Stage:
         text = json.dumps(self.record, sort_keys=True)
         self.digest = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
         self.path = common.runs / "stages" / self.digest
+        if not self.done and not _MAKES.get():
+            raise NotMadeError(name)
         self.path.mkdir(parents=True, exist_ok=True)
         self.started = time.monotonic()
         if self.done:
