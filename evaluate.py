@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from cai import compare, evaluation, faithfulness, formats, plotting, ungraded
+from cai import compare, diagnose, evaluation, faithfulness, formats, plotting, ungraded
 from cai.constitution import Constitution, load_constitution
 from cai.critique_revision import make_chains
 from cai.elo import Rating
@@ -20,12 +20,22 @@ from cai.evaluation import Reply, Share
 from cai.feedback import label_pairs, longest_question, sample_pairs
 from cai.keys import noise_key
 from cai.readers import find, read_fitting, tell_skipped
-from cai.records import KINDS, Comparison, InputError, Prompt, record_id, write_jsonl
+from cai.records import (
+    KINDS,
+    Comparison,
+    InputError,
+    Prompt,
+    read_jsonl,
+    record_id,
+    write_jsonl,
+)
 from cai.statistics import calibration_error
 from cai.targets import label_preference, soft_target
 from model.checkpoint import load_model, load_scalar_model, load_tokenizer, read_config
 from model.generate import Sampling
 from model.text import ChoiceScorer, PreferenceScorer, Sampler
+from rl.diagnose import kl_upper, padding_change, scorer_parity
+from rl.rollout import pack, response_logprobs
 from training.log import Log
 from training.options import Common, Flat, device_of, fused, require, start
 from training.stage import Stage, write_json
@@ -38,6 +48,7 @@ STEPS = 4
 DRAWN = ("harmful", "reasoned", "helpful", "dual_harmful", "dual_helpful")
 PPO_CURVES = ("score_red_team", "score_helpful", "held_out_score", "kl", "entropy", "length")
 SHOWN = 20  # prompts of each kind in samples.jsonl
+CHECKED = 100  # replies, and pairs of replies, that a diagnosis looks at
 
 
 @dataclass(frozen=True)
@@ -65,6 +76,8 @@ class Options:
     --base then also judges them under each principle."""
     compared: str = "rl_cai"
     """Name of the model whose replies are compared."""
+    diagnose: Path | None = None
+    """Folder of a run, such as runs/demo, whose stages are checked and nothing else is done."""
     prompts: Path | None = None
     """File of red-team prompts to answer, in place of the world's; then nothing is graded."""
     helpful: Path | None = None
@@ -105,8 +118,8 @@ class Options:
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         require((self.multiple_choice is None) == (self.model is None), "model", self.model,
                 "a checkpoint together with --multiple-choice, and not without")
-        require(bool(self.compare or self.model or given(self)), "base", "no model at all",
-                "at least one checkpoint to evaluate")
+        require(bool(self.compare or self.diagnose or self.model or given(self)), "base",
+                "no model at all", "at least one checkpoint to evaluate")
 
 
 def given(options: Options) -> dict[str, Path]:
@@ -361,6 +374,56 @@ def compared(options: Options) -> dict:
     return stage.figures
 
 
+def diagnosed(options: Options) -> dict[str, float]:
+    """Every check that the stages of a run allow; a stage that is not there is not checked."""
+    run, numbers = options.diagnose, {}
+    metrics, comparisons = run / "train_ppo/metrics.jsonl", run / "make_comparisons"
+    if (run / "train_ppo/model").exists() and (run / "train_sl/model").exists():
+        numbers |= policy_numbers(options)
+    if metrics.exists():
+        numbers["first_ratio"] = max(
+            json.loads(line)["first_ratio"] for line in metrics.read_text("utf-8").splitlines())
+    if (comparisons / "comparisons.jsonl").exists():
+        pairs = read_jsonl(comparisons / "comparisons.jsonl", Comparison)
+        labels = [each for pair in pairs for each in pair.labels if each.source == "model"]
+        if labels:
+            numbers["label_bias"] = diagnose.letter_bias(labels)
+        if (run / "train_pm/model").exists():
+            of_run = dataclasses.replace(options, preference_model=run / "train_pm/model")
+            numbers |= diagnose.preference_numbers(
+                lambda turns, replies: preference_scores(of_run, turns, replies), pairs[:CHECKED])
+            few = [(pair.turns, pair.responses[0]) for pair in pairs[:8]]
+            alone = [preference_scores(of_run, [turns], [text])[0] for turns, text in few]
+            batch = preference_scores(of_run, *map(list, zip(*few, strict=True)))
+            numbers["padding_invariance"] = max(
+                numbers.get("padding_invariance", 0.0),
+                *(abs(one - other) for one, other in zip(alone, batch, strict=True)))
+    if not numbers:
+        raise InputError(f"{run}: found no stage to check, expected the folder of a run")
+    print(diagnose.told(numbers))
+    return numbers
+
+
+def policy_numbers(options: Options) -> dict[str, float]:
+    """Checks of the policy on its own replies, and of its KL to the model that it started from."""
+    run, seed, device = options.diagnose, options.common.seed, device_of(options.common)
+    policy, reference = (load_model(run / name / "model", device=device).eval()
+                         for name in ("train_ppo", "train_sl"))
+    tokenizer = load_tokenizer(run / "train_ppo/model")
+    asked = [formats.reply_prompt(prompt.turns) for kind in KINDS for prompt in requests.prompts(
+        options.split, CHECKED // 2, seed, kind)]
+    done = Sampler(policy, tokenizer, Sampling(options.max_new), formats.STOP,
+                   options.rows).complete(asked, [noise_key(seed, "diagnose", text)
+                                                  for text in asked])
+    packed = [tensor.to(device) for tensor in pack(
+        *zip(*((tokenizer.encode(text), each.tokens) for text, each in
+               zip(asked, done, strict=True) if each.tokens), strict=True))]
+    rescored = response_logprobs(policy, *packed)
+    return {"scorer_parity": scorer_parity([e.logprobs for e in done if e.tokens], rescored),
+            "padding_invariance": padding_change(policy, *packed, filler=tokenizer.end),
+            "kl_sign": kl_upper(rescored, response_logprobs(reference, *packed))}
+
+
 def measured(options: Options) -> tuple[Callable[[Options, Path, Log], ungraded.Report], int]:
     """What is measured, and how many texts are sampled for it."""
     models = len(given(options))
@@ -377,6 +440,8 @@ def main(options: Options) -> dict:
     """Evaluate models on held-out requests, on prompts of a file, or one on multiple choice."""
     if options.compare:
         return compared(options)
+    if options.diagnose:
+        return diagnosed(options)
     stage = Stage("evaluate", __file__, options, options.common,
                   {name: getattr(options, name) for name in INPUTS})
     if not stage.done:

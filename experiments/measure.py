@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from cai import detectors, evaluation, formats
 from cai.constitution import load_constitution
+from cai.diagnose import correlation, letter_bias
 from cai.evaluation import Reply
 from cai.feedback import sample_pairs
 from cai.keys import noise_key
@@ -118,9 +117,7 @@ def label_figures(pairs: Sequence[Comparison], topics: dict[str, Sequence[str]])
         return {}
     first = [normalised(*label.logprobs[0]) for _, label in judged]
     whole = [label_preference(label) for _, label in judged]
-    orders = [(normalised(*row), swapped) for _, label in judged
-              for row, swapped in zip(label.logprobs, label.swapped, strict=True)]
-    figures = {"position_bias": mean([1 - p if swapped else p for p, swapped in orders]) - 0.5,
+    figures = {"position_bias": letter_bias([label for _, label in judged]),
                "sharpness": mean([abs(2 * p - 1) for p in whole])}
     both = [[normalised(*row) > 0.5 for row in label.logprobs] for _, label in judged
             if len(label.logprobs) == 2]
@@ -220,13 +217,6 @@ def training_figures(path: Path) -> Figures:
                       "held_out_drop": max(curves["held_out_score"]) - curves["held_out_score"][-1],
                       "root_kl_fit": correlation(curves["root_kl"], curves["score"]),
                       "kl_fit": correlation(curves["kl"], curves["score"])}
-
-
-def correlation(one: Sequence[float], other: Sequence[float]) -> float:
-    """Pearson's correlation; 0 where either does not vary."""
-    if len(one) < 2 or not np.std(one) or not np.std(other):
-        return 0.0
-    return float(np.corrcoef(one, other)[0, 1])
 
 
 def mean(values: Sequence[float]) -> float:

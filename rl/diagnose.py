@@ -1,0 +1,48 @@
+"""The numbers by which a broken sampler, scorer or reference shows. Bounds: cai/diagnose.py.
+
+B rollouts, T tokens, R response tokens, as in rl/rollout.py.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from rl.reward import kl_k1
+from rl.rollout import logprobs_and_entropy
+
+
+def scorer_parity(sampled: Sequence[Sequence[float]], rescored: Tensor) -> float:
+    """Largest difference in nats between the sampler's log-probs and those of one forward pass.
+
+    sampled: a list a row, as cached decoding gave them; rescored: (B, R).
+    """
+    return max(float((torch.tensor(each) - row[: len(each)].cpu()).abs().max())
+               for each, row in zip(sampled, rescored, strict=True) if each)
+
+
+@torch.no_grad()
+def padding_change(policy: nn.Module, tokens: Tensor, start: Tensor, response_mask: Tensor,
+                   filler: int, width: int = 8) -> float:
+    """Largest change of a log-prob between a row alone and all rows with `width` fillers more."""
+    padded, _ = logprobs_and_entropy(policy, pad(tokens, (0, width), value=filler), start,
+                                     response_mask, 1.0)
+    changes = []
+    for row, count in enumerate(response_mask.sum(1).tolist()):
+        end = int(start[row]) + count
+        alone, _ = logprobs_and_entropy(policy, tokens[row: row + 1, :end], start[row: row + 1],
+                                        response_mask[row: row + 1, :count], 1.0)
+        changes.append(float((alone[0] - padded[row, :count]).abs().max()))
+    return max(changes)
+
+
+def kl_upper(logprobs: Tensor, reference_logprobs: Tensor) -> float:
+    """Upper end of the 95 % interval of the mean KL (nats a reply) of replies by the policy.
+
+    logprobs, reference_logprobs: (B, R), zero where masked. A KL is never negative: where even
+    this is, the two are swapped, or the replies are not the policy's.
+    """
+    replies = kl_k1(logprobs, reference_logprobs).sum(dim=1)
+    error = replies.std(correction=0) / len(replies) ** 0.5
+    return float(replies.mean() + 1.96 * error)
