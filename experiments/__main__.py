@@ -9,7 +9,7 @@ import tyro
 from cai.records import InputError
 from experiments.report import publish
 from experiments.results import judge, paragraph, run
-from experiments.runner import Past, Runner, planned, told
+from experiments.runner import Past, Runner, Work, planned, told
 from experiments.specification import FOLDER, load, names
 from training.options import Common, require, start
 
@@ -53,18 +53,23 @@ def main(options: Options) -> dict:
         print(f"{options.docs / 'experiments.md'}: {', '.join(published) or 'nothing new'}")
         return {}
     chosen = names() if options.name is None else [options.name]
-    judged = {}
+    judged, every = {}, Work()
     for name in chosen:
         experiment = load(FOLDER / f"{name}.toml")
         runner = Runner(experiment, Common(device=options.device, runs=options.runs),
                         options.scale, options.model, options.prompts)
         seeds = options.seeds or experiment.seeds
         if options.dry_run:
+            work = planned(runner, seeds)
+            every.wanted.update(work.wanted)
+            every.there.update(work.there)
             print(f"{name}, {seeds} seeds, {len(experiment.variants)} variants\n"
-                  f"{told(planned(runner, seeds), Past.read(options.runs))}\n")
+                  f"{told(work, Past.read(options.runs))}\n")
             continue
         judged[name] = judge(experiment, run(runner, seeds))
         print(f"{name}\n\n{judged[name]['table']}\n\n{paragraph(judged[name])}\n")
+    if options.dry_run and len(chosen) > 1:
+        print(f"all together, what they share once\n{told(every, Past.read(options.runs))}")
     return judged
 
 
