@@ -29,8 +29,10 @@ from world.replies import write
 from world.requests import parse
 from world.requests import prompts as world_prompts
 
-WRITTEN = {"comply": 0.40, "wrong": 0.20, "reasoned": 0.14, "garbled": 0.10, "refused": 0.05,
-           "evasive": 0.05, "scolding": 0.03, "boilerplate": 0.03}
+#: Kinds of the replies that other writers wrote. A refusal with a reason is the reply that must be
+#: told from help by the request alone, so it is shown often.
+WRITTEN = {"comply": 0.42, "wrong": 0.20, "reasoned": 0.23, "garbled": 0.09, "refused": 0.02,
+           "evasive": 0.015, "scolding": 0.0125, "boilerplate": 0.0125}
 
 
 @dataclass(frozen=True)
@@ -48,13 +50,13 @@ class Options:
     helpful: Path | None = None
     """File of helpfulness comparisons that people labelled; without it and without red_team the
     embedded world's."""
-    red_team_pairs: int = 1200
+    red_team_pairs: int = 2000
     """Pairs on red-team prompts, at most."""
-    helpful_pairs: int = 1600
+    helpful_pairs: int = 2600
     """Helpfulness comparisons, at most."""
-    written: float = 0.7
+    written: float = 0.9
     """Share of the helpful pairs whose replies other writers wrote, well and badly."""
-    principles: int = 4
+    principles: int = 2
     """Principles a pair is judged under, drawn anew for each (the paper: 1)."""
     both_orders: bool = True
     """Ask with either reply as (A) and average."""

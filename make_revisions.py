@@ -37,7 +37,7 @@ class Options:
     """File of red-team prompts; without it the embedded world's."""
     helpful: Path | None = None
     """File of helpful prompts; without it the embedded world's."""
-    red_team_prompts: int = 800
+    red_team_prompts: int = 1000
     """Number of red-team prompts, at most."""
     helpful_prompts: int = 1000
     """Number of helpful prompts, at most."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import make_comparisons
 import run_cai
 from cai.constitution import load_constitution
 from cai.keys import named_generator
@@ -95,7 +96,8 @@ def test_every_comparison_is_traceable(run: Path) -> None:
             assert [label.source for label in pair.labels] == ["people"]
             continue
         named = {label.principle for label in pair.labels}
-        assert len(named) == len(pair.labels) == 4 and named <= principles
+        assert len(named) == len(pair.labels) == make_comparisons.Options.principles
+        assert named <= principles
         for label in pair.labels:
             assert label.swapped == (False, True) and len(label.logprobs) == 2
     assert {pair.kind for pair in pairs} == {"red_team", "helpful"}
