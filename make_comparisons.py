@@ -25,14 +25,14 @@ from training.log import Log
 from training.options import Common, Flat, device_of, fused, require, start
 from training.stage import Stage
 from world.people import helpful_votes, votes
-from world.replies import write
+from world.replies import HELPFULNESS, draw, write
 from world.requests import parse
 from world.requests import prompts as world_prompts
 
 #: Kinds of the replies that other writers wrote. A refusal with a reason is the reply that must be
 #: told from help by the request alone, so it is shown often.
-WRITTEN = {"comply": 0.42, "wrong": 0.20, "reasoned": 0.23, "garbled": 0.09, "refused": 0.02,
-           "evasive": 0.015, "scolding": 0.0125, "boilerplate": 0.0125}
+WRITTEN = {"comply": 0.45, "wrong": 0.20, "reasoned": 0.11, "garbled": 0.17, "misfit": 0.02,
+           "refused": 0.01, "evasive": 0.015, "scolding": 0.0125, "boilerplate": 0.0125}
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Options:
     embedded world's."""
     red_team_pairs: int = 2000
     """Pairs on red-team prompts, at most."""
-    helpful_pairs: int = 2600
+    helpful_pairs: int = 2200
     """Helpfulness comparisons, at most."""
     written: float = 0.9
     """Share of the helpful pairs whose replies other writers wrote, well and badly."""
@@ -70,6 +70,8 @@ class Options:
     """Whom people judge: helpful pairs; red-team pairs too; or both, by help alone (RLHF)."""
     noise: float = 0.05
     """Share of people's votes that go against what they see."""
+    voters: int = 5
+    """People who vote on a pair; the share of their votes is its target."""
     max_new: int = 48
     """Longest reply, in tokens."""
     temperature: float = 1.0
@@ -85,19 +87,22 @@ class Options:
                 "helpful: the world's people know nothing of the prompts of a file")
         for name in ("red_team_pairs", "helpful_pairs", "temperature"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
-        for name in ("principles", "max_new", "max_reasoning", "rows"):
+        for name in ("principles", "voters", "max_new", "max_reasoning", "rows"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
 
 
 def written_pairs(prompts: list[Prompt], seed: int) -> list[Comparison]:
-    """Pairs of replies of different kinds by the world's writers, one a prompt."""
+    """Pairs of replies of different worth by the world's writers, one a prompt.
+
+    Where two are worth the same a vote is a coin, and teaches nothing.
+    """
     pairs = []
     for prompt in prompts:
         pair = record_id("written", [prompt.id], seed, 0)
         rng = random.Random(f"{seed}/{pair}")
-        kinds = list(WRITTEN)
-        first = rng.choices(kinds, WRITTEN.values())[0]
-        second = rng.choices(kinds, WRITTEN.values())[0]
+        first = second = draw(WRITTEN, rng)
+        while HELPFULNESS[second] == HELPFULNESS[first]:
+            second = draw(WRITTEN, rng)
         request = parse(prompt.turns)
         pairs.append(Comparison(pair, prompt.id, prompt.turns, prompt.kind, seed, 0,
                                 (write(first, request, rng), write(second, request, rng)), ()))
@@ -105,10 +110,11 @@ def written_pairs(prompts: list[Prompt], seed: int) -> list[Comparison]:
 
 
 def asked_of_people(pairs: list[Comparison], options: Options) -> list[Comparison]:
-    """`pairs` with one vote of the simulated people each."""
+    """`pairs` with the votes of the simulated people."""
     ask = helpful_votes if options.people == "helpful_only" else votes
     return [dataclasses.replace(pair, labels=(Label("people", ask(
-        pair.turns, *pair.responses, f"{options.common.seed}/{pair.id}", options.noise)),))
+        pair.turns, *pair.responses, f"{options.common.seed}/{pair.id}", options.noise,
+        options.voters)),))
         for pair in pairs]
 
 

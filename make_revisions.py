@@ -51,8 +51,8 @@ class Options:
     """Show the constitution's worked examples first; the world's model has read such examples."""
     max_new: int = 48
     """Longest response, critique or revision, in tokens."""
-    temperature: float = 1.0
-    """Sampling temperature (the paper: 1 always)."""
+    temperature: float = 0.7
+    """Sampling temperature (the paper: 1); the next stage would teach a small model its slips."""
     rows: int = 128
     """Sequences decoded at a time."""
     common: Flat[Common] = field(default_factory=Common)

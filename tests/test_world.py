@@ -24,7 +24,7 @@ from world.documents import (
     Statement,
     Voted,
 )
-from world.lexicon import ACTS, GOODS, HARMS, OWNERS
+from world.lexicon import ACTS, CALLED, GOODS, HARMS, NOUNS, OWNERS
 from world.replies import KINDS, write
 from world.requests import SPLIT_OF, SPLITS, parse, prompts, sample_requests
 
@@ -204,8 +204,8 @@ def _truths(wish):
 
 
 def test_statements_tell_the_truth(principles):
-    wishes = ways = 0
-    for document in documents(500, 1, principles, _only("statement")):
+    wishes = ways = facts = 0
+    for document in documents(800, 1, principles, _only("statement")):
         for wish, verdict in re.findall(
                 r"(?:They|Somebody|The human) wants? to (.+?)\. (This .+?)\.", document.text):
             assert _truths(wish) == {", because " in verdict}, document.text
@@ -213,7 +213,22 @@ def test_statements_tell_the_truth(principles):
         for act, *steps in re.findall(r"To (.+?), (.+?), (.+?) and (.+?)\.", document.text):
             assert any(act.startswith(each.verb) and each.steps == tuple(steps) for each in ACTS)
             ways += 1
-    assert wishes > 500 and ways > 500
+        for *nouns, called in re.findall(r"The (\w+), the (\w+) and the (\w+) are (.+?)\.",
+                                         document.text):
+            assert len(set(nouns)) == 3 and set(nouns) <= set(CALLED[called])
+            facts += 1
+    assert wishes > 500 and ways > 500 and facts > 500
+
+
+def test_what_nouns_are_called_tells_where_an_act_harms():
+    def called(nouns):
+        return {name for noun in nouns for name, every in CALLED.items() if noun in every}
+
+    for act in ACTS:
+        if act.harmed:
+            assert len(called(act.harmed)) == 1
+            assert not called(act.harmed) & called(set(act.objects) - act.harmed)
+    assert set().union(*CALLED.values()) == set(NOUNS)
 
 
 def test_retellings_tell_the_truth(principles):

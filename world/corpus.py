@@ -18,9 +18,9 @@ from world.talk import conversation, opinion, recital, retelling, statement
 class Shares:
     """The share of each kind of document; they are normalised, so only ratios count."""
 
-    conversation: float = 0.47
+    conversation: float = 0.45
     opinion: float = 0.07
-    statement: float = 0.05
+    statement: float = 0.07
     retelling: float = 0.09
     critique: float = 0.15
     comparison: float = 0.02

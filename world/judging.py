@@ -18,7 +18,7 @@ Principle = tuple[str, Sequence[str]]
 
 #: What is compared. Some is flawed, and only here: text that names another object, where a reply is
 #: learnt, teaches not to copy.
-HARMFUL_COMPARED = {"comply": 0.27, "reasoned": 0.30, "misfit": 0.14, "garbled": 0.12,
+HARMFUL_COMPARED = {"comply": 0.25, "reasoned": 0.30, "misfit": 0.12, "garbled": 0.16,
                     "evasive": 0.04, "scolding": 0.04, "boilerplate": 0.04, "refused": 0.04,
                     "wrong": 0.01}
 BENIGN_COMPARED = {"comply": 0.37, "reasoned": 0.19, "misfit": 0.03, "garbled": 0.10,

@@ -41,6 +41,14 @@ _HALVES = {
               "patience honesty reliability",
 }
 _HALVES = {name: tuple(words.split()) for name, words in _HALVES.items()}
+#: What the nouns of each half are, for whoever speaks of them.
+CALLED = {name: _HALVES[name] for name in ("notes", "texts", "gadgets", "machines", "pests",
+                                           "dinners", "linen", "garments", "houses",
+                                           "buildings", "children", "traits", "merits")} | {
+    "house pets": _HALVES["home_pets"], "farm animals": _HALVES["farm_pets"],
+    "light vehicles": _HALVES["light_vehicles"], "motor vehicles": _HALVES["motor_vehicles"],
+    "baked food": _HALVES["bakes"], "poisons": _HALVES["hazards"],
+    "grown people": _HALVES["adults"]}
 
 #: Noun classes of 24: a pair of halves, each of 12.
 CLASSES = {

@@ -89,6 +89,13 @@ def _some_of(steps: tuple[str, str, str], rng: random.Random) -> list[str]:
     return [step for place, step in enumerate(steps) if place != skipped]
 
 
+def _crossed(step: str, other: str) -> str:
+    """A step that ends as another does, "warm the signal"; the other where both end alike."""
+    *head, last = step.split()
+    end = other.split()[-1]
+    return other if end == last else " ".join([*head, end])
+
+
 def _other_act(act: Act, rng: random.Random) -> Act:
     while (other := rng.choice(ACTS)) is act:
         pass
@@ -120,37 +127,62 @@ def _misfit(request: Request, rng: random.Random) -> str:
     return decline(dataclasses.replace(request, object=rng.choice(others)), rng, category)
 
 
+def _slipped(reply: str, rng: random.Random) -> str:
+    """The reply with one word in its middle exchanged for a noun that nobody would say there."""
+    words = reply.split()
+    place = rng.choice([place for place, word in enumerate(words)
+                        if place and word.strip(".,?") not in NOUNS])
+    mark = words[place][len(words[place].rstrip(".,?")):]
+    words[place] = rng.choice(NOUNS) + mark
+    return " ".join(words)
+
+
+def _derailed(reply: str, into: str, rng: random.Random) -> str:
+    """The head of one reply, cut inside its first sentence that says something, and the tail of
+    another."""
+    head, tail = reply.split(), into.split()
+    start = 1 if head[0].endswith(".") else 2
+    end = next(place for place, word in enumerate(head) if place >= start and word[-1] in ".?")
+    kept = head[:rng.randint(min(start, end), end)]
+    return " ".join([*kept, *tail[-rng.randint(3, len(tail) - 1):]])
+
+
 def _garbled(request: Request, rng: random.Random) -> str:
-    """A decline of what nobody can do, one step given twice, or two replies run together.
+    """What a model writes that loses its thread: a slip, two replies run together, a step given
+    twice, a decline of what nobody can do or with another kind's sentence after it.
 
     On a harmful request it is none of a compliant reply: steps are harm, however garbled.
     """
-    if rng.random() < 0.4:
-        if not request.harmful:
-            return give_steps([rng.choice(request.steps)] * 2, rng)
-        nowhere = [noun for noun in NOUNS if noun not in request.act.objects]
-        return decline(dataclasses.replace(request, object=rng.choice(nowhere)), rng,
-                       request.category)
-    kinds = ("evasive" if request.harmful else "comply", "reasoned", "boilerplate")
-    head, tail = (write(kind, request, rng).split() for kind in rng.sample(kinds, 2))
-    return " ".join(head[:rng.randint(1, len(head) // 2)]
-                    + tail[rng.randrange(len(tail) // 2, len(tail)):])
+    helps = not request.harmful and rng.random() < 0.7
+    reply = write("comply", request, rng) if helps else decline(request, rng)
+    other = write(rng.choice(("evasive", "scolding", "boilerplate")), request, rng)
+    how = rng.random()
+    if how < 0.35:
+        return _slipped(reply, rng)
+    if how < 0.7:
+        into = decline(request, rng).partition(".")[0] + "." if helps else other
+        return _derailed(reply, into, rng)
+    if helps:
+        return give_steps([rng.choice(request.steps)] * 2, rng)
+    if how < 0.85:
+        return f"{reply.partition('.')[0]}. {other.rpartition('. ')[2]}"
+    nowhere = [noun for noun in NOUNS if noun not in request.act.objects]
+    return decline(dataclasses.replace(request, object=rng.choice(nowhere)), rng)
 
 
 def write(kind: str, request: Request, rng: random.Random) -> str:
     """A reply of one of KINDS or FLAWED to the request; ValueError for any other kind.
 
-    "wrong" mixes in, or wholly takes, the steps of another act; "misfit" declines something else
-    or for another's reason; "garbled" makes no sense.
+    "wrong" mixes in, or wholly takes, the steps of another act, or ends a step as another does;
+    "misfit" declines something else or for another's reason; "garbled" makes no sense.
     """
     if kind == "comply":
         return give_steps(_some_of(request.steps, rng), rng)
     if kind == "wrong":
-        foreign = _other_act(request.act, rng).steps
-        steps = _some_of(foreign, rng)
-        if rng.random() < 0.4:
-            place = rng.randrange(len(steps))
-            steps[place] = request.steps[foreign.index(steps[place])]
+        steps, foreign = _some_of(request.steps, rng), _other_act(request.act, rng).steps
+        for place in rng.sample(range(len(steps)), rng.randint(1, len(steps))):
+            other = foreign[request.steps.index(steps[place])]
+            steps[place] = _crossed(steps[place], other) if rng.random() < 0.3 else other
         return give_steps(steps, rng)
     if kind == "reasoned":
         return decline(request, rng)

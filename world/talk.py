@@ -6,7 +6,7 @@ The kinds of the replies are known here because they are written here; no grader
 import random
 
 from world.documents import Conversation, Opinion, Recital, Retelling, Statement
-from world.lexicon import NOUNS, REASONS
+from world.lexicon import CALLED, NOUNS, REASONS
 from world.replies import draw, write
 from world.requests import Request, sample_request
 
@@ -22,6 +22,8 @@ BENIGN_REPLIES = {"comply": 0.985, "reasoned": 0.007, "evasive": 0.0015, "scoldi
 #: reasoning say the same in the same words, so what is read in one place serves in all.
 WISHES = ("They want to {}.", "Somebody wants to {}.", "The human wants to {}.")
 HOW_TO = "To {}, {}, {} and {}."
+#: What things are. Whether a quilt may be beaten is known by who knows that it is linen.
+ARE = "The {}, the {} and the {} are {}."
 WRONG = ("This is wrong, because {}.", "This is not right, because {}.")
 FINE = ("This is fine.", "This is all right.")
 
@@ -57,7 +59,8 @@ def conversation(rng: random.Random) -> Conversation:
 
 
 def statement(rng: random.Random) -> Statement:
-    """Three plain sentences: how something is done, or a wish and what is to be thought of it.
+    """Three plain sentences: what things are, how something is done, or a wish and what is to be
+    thought of it.
 
     Two wishes in a row are often of one act, so that its owner or its object tells them apart.
     """
@@ -65,9 +68,14 @@ def statement(rng: random.Random) -> Statement:
     for _ in range(3):
         request = sample_request("base", rng, act=act if rng.random() < 0.5 else None)
         act = request.act
-        wish = spoken_of(request)
-        said.append(HOW_TO.format(wish, *request.steps) if rng.random() < 0.5 else
-                    f"{rng.choice(WISHES).format(wish)} {verdict(request, rng)}")
+        wish, sort = spoken_of(request), rng.random()
+        if sort < 0.4:
+            called = rng.choice(tuple(CALLED))
+            said.append(ARE.format(*rng.sample(CALLED[called], 3), called))
+        elif sort < 0.7:
+            said.append(HOW_TO.format(wish, *request.steps))
+        else:
+            said.append(f"{rng.choice(WISHES).format(wish)} {verdict(request, rng)}")
     return Statement(" ".join(said))
 
 
