@@ -7,7 +7,8 @@ import torch
 import transformers
 
 from model.cache import KVCache
-from model.transformer import RMSNorm, RopeScaling, Transformer, initialise, rotary_table
+from model.norm import RMSNorm
+from model.transformer import RopeScaling, Transformer, initialise, rotary_table
 
 TOLERANCE = 1e-4
 LLAMA3 = RopeScaling(factor=4.0, low_freq_factor=1.0, high_freq_factor=4.0, original_context=16)
