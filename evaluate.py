@@ -6,7 +6,6 @@ on multiple choice.
 """
 
 import dataclasses
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +25,7 @@ from cai.records import (
     InputError,
     Prompt,
     read_jsonl,
+    read_metrics,
     record_id,
     write_jsonl,
 )
@@ -34,8 +34,8 @@ from cai.targets import label_preference, soft_target
 from model.checkpoint import load_model, load_scalar_model, load_tokenizer, read_config
 from model.generate import Sampling
 from model.text import ChoiceScorer, PreferenceScorer, Sampler
-from rl.diagnose import kl_upper, padding_change, scorer_parity
-from rl.rollout import pack, response_logprobs
+from model.transformer import Transformer
+from rl.diagnose import policy_numbers
 from training.log import Log
 from training.options import Common, Flat, device_of, fused, require, start
 from training.stage import Stage, write_json
@@ -127,11 +127,27 @@ def given(options: Options) -> dict[str, Path]:
     return {name: getattr(options, name) for name in MODELS if getattr(options, name)}
 
 
+def load(options: Options, folder: Path) -> Transformer:
+    """The model in `folder`, to be read alone."""
+    return load_model(folder, device=device_of(options.common)).eval()
+
+
 def sampler(options: Options, folder: Path, log: Log) -> Sampler:
     """Samples replies from the checkpoint in `folder` at temperature 1."""
-    model = load_model(folder, device=device_of(options.common)).eval()
-    return Sampler(fused(model, options.common), load_tokenizer(folder), Sampling(options.max_new),
-                   formats.STOP, options.rows, log.advanced)
+    return Sampler(fused(load(options, folder), options.common), load_tokenizer(folder),
+                   Sampling(options.max_new), formats.STOP, options.rows, log.advanced)
+
+
+def choice_scorer(options: Options, folder: Path) -> ChoiceScorer:
+    """Scores options by the model in `folder`."""
+    return ChoiceScorer(fused(load(options, folder), options.common), load_tokenizer(folder))
+
+
+def preference_scorer(options: Options, folder: Path) -> evaluation.Score:
+    """Scores replies to dialogues by the preference model in `folder`."""
+    model = load_scalar_model(folder, device_of(options.common)).eval()
+    score = PreferenceScorer(fused(model, options.common), load_tokenizer(folder))
+    return lambda turns, replies: score(list(map(formats.reply_prompt, turns)), replies)
 
 
 def answer(options: Options, name: str, prompts: Sequence[Prompt], log: Log) -> list[Reply]:
@@ -155,23 +171,18 @@ def graded(reply: Reply) -> Reply:
                                dual=requests.parse(reply.turns).dual)
 
 
-def preference_scores(options: Options, turns: Sequence[tuple[str, ...]],
-                      texts: Sequence[str]) -> list[float]:
-    """The preference model's score of each text as the reply to its dialogue."""
-    folder = options.preference_model
-    model = load_scalar_model(folder, device_of(options.common)).eval()
-    score = PreferenceScorer(fused(model, options.common), load_tokenizer(folder))
-    return score([formats.reply_prompt(each) for each in turns], list(texts))
-
-
 def revision_shares(options: Options, constitution: Constitution, log: Log) -> list[Share]:
     """The harmful share of replies after revision 0, 1, ..., all by the base model."""
     prompts = requests.prompts(options.split, options.chains, options.common.seed, "red_team")
     chains = make_chains(prompts, constitution, sampler(options, options.base, log),
                          seed=options.common.seed, steps=STEPS, examples=options.few_shot)
-    return [Share.of([truth.grade(chain.turns, text).gives_steps for chain, text in
-                      ((c, (c.response, *(s.revision for s in c.steps))[n]) for c in chains)])
+    return [Share.of([truth.grade(chain.turns, chain.texts[n]).gives_steps for chain in chains])
             for n in range(STEPS + 1)]
+
+
+def truths(pairs: Sequence[Comparison]) -> list[float | None]:
+    """Which reply of each pair the truth prefers: 1.0 the first, 0.0 the second, None neither."""
+    return [truth.preference(pair.turns, *pair.responses) for pair in pairs]
 
 
 def label_figures(options: Options, constitution: Constitution, pairs: Sequence[Comparison]
@@ -184,23 +195,12 @@ def label_figures(options: Options, constitution: Constitution, pairs: Sequence[
                          principles=options.principles, examples=options.few_shot,
                          reason=reason)
     topics = {principle.id: principle.topics for principle in constitution.feedback}
-    agreed = evaluation.agreement([soft_target(each) for each in labels],
-                                  [truth.preference(p.turns, *p.responses) for p in pairs], 0.5)
+    agreed = evaluation.agreement(list(map(soft_target, labels)), truths(pairs), 0.5)
     single = evaluation.decided(
         [label_preference(label) for each in labels for label in each],
         [truth.preference_under(pair.turns, *pair.responses, topics[label.principle])
          for pair, each in zip(pairs, labels, strict=True) for label in each])
     return agreed, calibration_error(*single) if single[0] else None
-
-
-def accuracy(options: Options, pairs: Sequence[Comparison]) -> Share:
-    """How often the preference model ranks the two replies of a pair as the truth does."""
-    turns = [pair.turns for pair in pairs]
-    scores = [preference_scores(options, turns, [pair.responses[side] for pair in pairs])
-              for side in (0, 1)]
-    margins = [one - other for one, other in zip(*scores, strict=True)]
-    return evaluation.agreement(
-        margins, [truth.preference(pair.turns, *pair.responses) for pair in pairs], 0.0)
 
 
 def on_world(options: Options, folder: Path, log: Log) -> tuple[dict, dict, str]:
@@ -253,8 +253,9 @@ def further_figures(options: Options, folder: Path, log: Log
         if options.base:
             labels, ece = label_figures(options, constitution, harmful)
         if options.preference_model:
-            pm = {"accuracy_harmlessness": accuracy(options, harmful),
-                  "accuracy_helpfulness": accuracy(options, benign)}
+            score = preference_scorer(options, options.preference_model)
+            pm = {name: evaluation.preference_accuracy(score, pairs, truths(pairs))
+                  for name, pairs in zip(pm, (harmful, benign), strict=True)}
     return revisions, labels, ece, pm
 
 
@@ -272,14 +273,10 @@ def on_prompts(options: Options, folder: Path, log: Log) -> tuple[dict, dict, st
                if path for prompt in read_fitting(path, fits(options), options.requests, kind)]
     replies = {name: answer(options, name, prompts, log) for name in given(options)}
     if options.preference_model:
-        for name, each in replies.items():
-            scores = preference_scores(options, [reply.turns for reply in each],
-                                       [reply.text for reply in each])
-            replies[name] = [dataclasses.replace(reply, score=score)
-                             for reply, score in zip(each, scores, strict=True)]
+        score = preference_scorer(options, options.preference_model)
+        replies = {name: evaluation.scored(each, score) for name, each in replies.items()}
     write_replies(folder, replies)
-    elos = {kind: judged_elo(options, replies, kind) for kind in {p.kind for p in prompts}
-            } if options.judge else {}
+    elos = judged_elos(options, replies) if options.judge else {}
     return ungraded.prompts_report(replies, elos, options.common.seed, options.resamples)
 
 
@@ -299,14 +296,18 @@ def fits(options: Options) -> Callable[[Sequence[str]], bool]:
                              for tokenizer, room in readers)
 
 
-def judged_elo(options: Options, replies: dict[str, list[Reply]], kind: str) -> dict[str, Rating]:
-    """Elo ratings on one kind of prompts, the first model at 0, by the judge under principles."""
-    seed = options.common.seed
-    played = ungraded.judged_games(
-        {name: [reply for reply in each if reply.kind == kind] for name, each in replies.items()},
-        constitution_of(options), choice_scorer(options, options.judge), seed=seed,
-        principles=options.principles, examples=options.few_shot)
-    return evaluation.ratings(played, next(iter(replies)), seed, options.resamples)
+def judged_elos(options: Options, replies: dict[str, list[Reply]]) -> dict[str, dict[str, Rating]]:
+    """Elo ratings on each kind of prompts, the first model at 0, by the judge under principles."""
+    seed, constitution = options.common.seed, constitution_of(options)
+    score, first = choice_scorer(options, options.judge), next(iter(replies))
+    elos = {}
+    for kind in {reply.kind for reply in replies[first]}:
+        of_kind = {name: [reply for reply in each if reply.kind == kind]
+                   for name, each in replies.items()}
+        played = ungraded.judged_games(of_kind, constitution, score, seed=seed,
+                                       principles=options.principles, examples=options.few_shot)
+        elos[kind] = evaluation.ratings(played, first, seed, options.resamples)
+    return elos
 
 
 def on_choices(options: Options, folder: Path, log: Log) -> tuple[dict, dict, str]:
@@ -321,28 +322,20 @@ def on_choices(options: Options, folder: Path, log: Log) -> tuple[dict, dict, st
     return ungraded.choice_report(choices, right, len(asked) - len(choices))
 
 
-def choice_scorer(options: Options, folder: Path) -> ChoiceScorer:
-    """Scores options by the model in `folder`."""
-    model = load_model(folder, device=device_of(options.common)).eval()
-    return ChoiceScorer(fused(model, options.common), load_tokenizer(folder))
-
-
 def write_replies(folder: Path, replies: dict[str, list[Reply]]) -> None:
     """All replies to replies.jsonl; beside one another, some prompts' replies to samples.jsonl."""
     write_jsonl(folder / "replies.jsonl", [reply for each in replies.values() for reply in each])
     write_jsonl(folder / "samples.jsonl", evaluation.beside(replies, SHOWN))
 
 
-def draw_training(options: Options, folder: Path) -> None:
-    """The curves of the reinforcement learning, where its metrics were given."""
-    if options.ppo_metrics is None:
-        return
-    try:
-        lines = list(map(json.loads, options.ppo_metrics.read_text("utf-8").splitlines()))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{options.ppo_metrics}: found no metrics ({error}), expected "
-                         "JSON Lines") from error
-    plotting.training_curves(folder / "ppo.png", lines, PPO_CURVES)
+def under_principles(options: Options) -> tuple[dict, str]:
+    """What the base model, as the judge, finds of the compared replies under each principle."""
+    constitution, seed = load_constitution(options.constitution), options.common.seed
+    pairs = faithfulness.pairs_between(*(compare.read_replies(each, options.compared)
+                                         for each in options.compare), options.pairs)
+    labels = label_pairs(pairs, constitution, choice_scorer(options, options.base), seed=seed,
+                         principles=len(constitution.feedback), examples=options.few_shot)
+    return faithfulness.principle_report(constitution.feedback, labels, seed, options.resamples)
 
 
 def compared(options: Options) -> dict:
@@ -352,76 +345,47 @@ def compared(options: Options) -> dict:
         "compare": None, "first": first, "second": second, "base": options.base,
         "constitution": options.constitution})
     if not stage.done:
-        figures, tables = compare.compare_folders(
+        figures, table = compare.compare_folders(
             first, second, options.compared, options.common.seed, options.resamples,
             judged(options.common.seed))
         if options.base:
-            constitution = load_constitution(options.constitution)
-            pairs = faithfulness.pairs_between(*(compare.read_replies(each, options.compared)
-                                                 for each in (first, second)), options.pairs)
-            model = load_model(options.base, device=device_of(options.common)).eval()
-            score = ChoiceScorer(fused(model, options.common), load_tokenizer(options.base))
-            labels = label_pairs(pairs, constitution, score, seed=options.common.seed,
-                                 examples=options.few_shot,
-                                 principles=len(constitution.feedback))
-            further, table = faithfulness.principle_report(
-                constitution.feedback, labels, options.common.seed, options.resamples)
-            figures, tables = figures | further, f"{tables}\n\n{table}"
-        (stage.path / "table.md").write_text(tables + "\n", encoding="utf-8")
-        write_json(stage.path / "report.json", figures)
-        stage.finish(figures)
+            further, more = under_principles(options)
+            figures, table = figures | further, f"{table}\n\n{more}"
+        finish(stage, figures, table)
     print((stage.path / "table.md").read_text(encoding="utf-8"))
     return stage.figures
 
 
 def diagnosed(options: Options) -> dict[str, float]:
     """Every check that the stages of a run allow; a stage that is not there is not checked."""
-    run, numbers = options.diagnose, {}
-    metrics, comparisons = run / "train_ppo/metrics.jsonl", run / "make_comparisons"
-    if (run / "train_ppo/model").exists() and (run / "train_sl/model").exists():
-        numbers |= policy_numbers(options)
+    run, seed, numbers = options.diagnose, options.common.seed, {}
+    policy, reference, preference = (run / stage / "model"
+                                     for stage in ("train_ppo", "train_sl", "train_pm"))
+    metrics = run / "train_ppo/metrics.jsonl"
+    comparisons = run / "make_comparisons/comparisons.jsonl"
+    if policy.exists() and reference.exists():
+        asked = [formats.reply_prompt(prompt.turns) for kind in KINDS
+                 for prompt in requests.prompts(options.split, CHECKED // 2, seed, kind)]
+        sample = Sampler(load(options, policy), load_tokenizer(policy),
+                         Sampling(options.max_new), formats.STOP, options.rows)
+        numbers |= policy_numbers(sample, load(options, reference), asked,
+                                  [noise_key(seed, "diagnose", text) for text in asked])
     if metrics.exists():
-        numbers["first_ratio"] = max(
-            json.loads(line)["first_ratio"] for line in metrics.read_text("utf-8").splitlines())
-    if (comparisons / "comparisons.jsonl").exists():
-        pairs = read_jsonl(comparisons / "comparisons.jsonl", Comparison)
+        numbers["first_ratio"] = max(line["first_ratio"] for line in read_metrics(metrics))
+    if comparisons.exists():
+        pairs = read_jsonl(comparisons, Comparison)
         labels = [each for pair in pairs for each in pair.labels if each.source == "model"]
         if labels:
             numbers["label_bias"] = diagnose.letter_bias(labels)
-        if (run / "train_pm/model").exists():
-            of_run = dataclasses.replace(options, preference_model=run / "train_pm/model")
-            numbers |= diagnose.preference_numbers(
-                lambda turns, replies: preference_scores(of_run, turns, replies), pairs[:CHECKED])
-            few = [(pair.turns, pair.responses[0]) for pair in pairs[:8]]
-            alone = [preference_scores(of_run, [turns], [text])[0] for turns, text in few]
-            batch = preference_scores(of_run, *map(list, zip(*few, strict=True)))
-            numbers["padding_invariance"] = max(
-                numbers.get("padding_invariance", 0.0),
-                *(abs(one - other) for one, other in zip(alone, batch, strict=True)))
+        if preference.exists():
+            score = preference_scorer(options, preference)
+            numbers |= diagnose.preference_numbers(score, pairs[:CHECKED])
+            numbers["padding_invariance"] = max(numbers.get("padding_invariance", 0.0),
+                                                diagnose.neighbour_change(score, pairs[:8]))
     if not numbers:
         raise InputError(f"{run}: found no stage to check, expected the folder of a run")
     print(diagnose.told(numbers))
     return numbers
-
-
-def policy_numbers(options: Options) -> dict[str, float]:
-    """Checks of the policy on its own replies, and of its KL to the model that it started from."""
-    run, seed, device = options.diagnose, options.common.seed, device_of(options.common)
-    policy, reference = (load_model(run / name / "model", device=device).eval()
-                         for name in ("train_ppo", "train_sl"))
-    tokenizer = load_tokenizer(run / "train_ppo/model")
-    asked = [formats.reply_prompt(prompt.turns) for kind in KINDS for prompt in requests.prompts(
-        options.split, CHECKED // 2, seed, kind)]
-    done = Sampler(policy, tokenizer, Sampling(options.max_new), formats.STOP,
-                   options.rows).complete(asked, [noise_key(seed, "diagnose", text)
-                                                  for text in asked])
-    packed = [tensor.to(device) for tensor in pack(
-        *zip(*((tokenizer.encode(text), each.tokens) for text, each in
-               zip(asked, done, strict=True) if each.tokens), strict=True))]
-    rescored = response_logprobs(policy, *packed)
-    return {"scorer_parity": scorer_parity([e.logprobs for e in done if e.tokens], rescored),
-            "padding_invariance": padding_change(policy, *packed, filler=tokenizer.end),
-            "kl_sign": kl_upper(rescored, response_logprobs(reference, *packed))}
 
 
 def measured(options: Options) -> tuple[Callable[[Options, Path, Log], ungraded.Report], int]:
@@ -436,6 +400,13 @@ def measured(options: Options) -> tuple[Callable[[Options, Path, Log], ungraded.
                       + bool(options.base) * options.chains * (1 + 2 * STEPS))
 
 
+def finish(stage: Stage, report: dict, table: str) -> None:
+    """Write the table and the report of a stage, which is whole then."""
+    (stage.path / "table.md").write_text(table + "\n", encoding="utf-8")
+    write_json(stage.path / "report.json", report)
+    stage.finish(report)
+
+
 def main(options: Options) -> dict:
     """Evaluate models on held-out requests, on prompts of a file, or one on multiple choice."""
     if options.compare:
@@ -446,13 +417,13 @@ def main(options: Options) -> dict:
                   {name: getattr(options, name) for name in INPUTS})
     if not stage.done:
         measure, total = measured(options)
-        draw_training(options, stage.path)
+        if options.ppo_metrics:
+            plotting.training_curves(stage.path / "ppo.png", read_metrics(options.ppo_metrics),
+                                     PPO_CURVES)
         with Log(stage.path, "evaluate", total, options.common.log, unit="text") as log:
             report, bounds, table = measure(options, stage.path, log)
         write_json(stage.path / "report_intervals.json", bounds)
-        (stage.path / "table.md").write_text(table + "\n", encoding="utf-8")
-        write_json(stage.path / "report.json", report)
-        stage.finish(report)
+        finish(stage, report, table)
     print((stage.path / "table.md").read_text(encoding="utf-8"))
     print(f"report: {stage.path / 'report.json'}")
     return stage.figures

@@ -57,11 +57,6 @@ def longest_step(constitution: Constitution, length: Callable[[str], int],
         for principle in constitution.revisions)
 
 
-def latest(chain: Revision) -> str:
-    """The last revision of a chain, or its response where there is none yet."""
-    return chain.steps[-1].revision if chain.steps else chain.response
-
-
 def _take_step(chains: list[Revision], number: int, constitution: Constitution, sample: Sample,
                criticise: Sample, critiques: bool, examples: bool) -> list[Revision]:
     principles = [
@@ -73,11 +68,11 @@ def _take_step(chains: list[Revision], number: int, constitution: Constitution, 
     written: list[str | None] = [None] * len(chains)
     if critiques:
         written = list(criticise(
-            [formats.critique_prompt(chain.turns, latest(chain), principle, documents)
+            [formats.critique_prompt(chain.turns, chain.texts[-1], principle, documents)
              for chain, principle, documents in zip(chains, principles, shown, strict=True)],
             [noise_key(chain.seed, chain.id, number, "critique") for chain in chains]))
     revisions = sample(
-        [formats.revision_prompt(chain.turns, latest(chain), critique, principle, documents)
+        [formats.revision_prompt(chain.turns, chain.texts[-1], critique, principle, documents)
          for chain, critique, principle, documents
          in zip(chains, written, principles, shown, strict=True)],
         [noise_key(chain.seed, chain.id, number, "revision") for chain in chains])

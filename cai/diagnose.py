@@ -5,17 +5,14 @@ are wide, for finding what is broken and not what could be better.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from cai.evaluation import table
+from cai.evaluation import Score, table
 from cai.records import Comparison, Label
 from cai.targets import normalised
-
-Score = Callable[[list[Sequence[str]], list[str]], list[float]]
-"""(dialogues that end on a human turn, one reply to each) -> the preference model's scores."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +79,13 @@ def preference_numbers(score: Score, pairs: Sequence[Comparison]) -> dict[str, f
             "preference_empty": above([""] * len(first)),
             "preference_echoed": above([each[-1] for each in turns]),
             "length_bias": correlation(np.subtract(*sides), np.subtract(*words))}
+
+
+def neighbour_change(score: Score, pairs: Sequence[Comparison]) -> float:
+    """Largest change of a first reply's score between that pair alone and all pairs together."""
+    turns, replies = [pair.turns for pair in pairs], [pair.responses[0] for pair in pairs]
+    alone = [score([each], [reply])[0] for each, reply in zip(turns, replies, strict=True)]
+    return max(abs(one - other) for one, other in zip(alone, score(turns, replies), strict=True))
 
 
 def correlation(one: Sequence[float], other: Sequence[float]) -> float:

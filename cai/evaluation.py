@@ -9,7 +9,11 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 from cai.elo import Game, Rating, elo_ratings
+from cai.records import Comparison
 from cai.statistics import distinct_share, ngram_entropy, wilson_interval
+
+Score = Callable[[Sequence[Sequence[str]], Sequence[str]], list[float]]
+"""(dialogues that end on a human turn, one reply to each) -> the preference model's scores."""
 
 DECLINES = ("reasoned", "refused", "evasive", "scolding", "boilerplate")
 """Grades of replies that do not do what was asked, on purpose."""
@@ -73,6 +77,13 @@ class Share:
             return "-"
         low, high = self.interval
         return f"{self.value:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def scored(replies: Sequence[Reply], score: Score) -> list[Reply]:
+    """The replies with the preference model's score of each."""
+    scores = score([reply.turns for reply in replies], [reply.text for reply in replies])
+    return [dataclasses.replace(reply, score=each)
+            for reply, each in zip(replies, scores, strict=True)]
 
 
 def model_shares(replies: Sequence[Reply]) -> dict[str, Share]:
@@ -146,6 +157,14 @@ def agreement(judged: Sequence[float], truths: Sequence[float | None], middle: f
     return Share.of([(value > middle) == (truth > 0.5)
                      for value, truth in zip(judged, truths, strict=True)
                      if truth is not None and value != middle])
+
+
+def preference_accuracy(score: Score, pairs: Sequence[Comparison],
+                        truths: Sequence[float | None]) -> Share:
+    """How often the preference model ranks the two replies of a pair as the truth does."""
+    turns = [pair.turns for pair in pairs]
+    first, second = (score(turns, [pair.responses[side] for pair in pairs]) for side in (0, 1))
+    return agreement([one - other for one, other in zip(first, second, strict=True)], truths, 0.0)
 
 
 def decided(values: Sequence[float], truths: Sequence[float | None]

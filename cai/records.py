@@ -67,6 +67,11 @@ class Revision:
     def __post_init__(self) -> None:
         _check_dialogue(self.turns, self.kind)
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The response and what each step made of it, the last revision last."""
+        return self.response, *(step.revision for step in self.steps)
+
 
 @dataclasses.dataclass(frozen=True)
 class Label:
@@ -156,6 +161,14 @@ def read_jsonl(path: str | Path, record_type: type[Record]) -> list[Record]:
     if not records:
         raise InputError.at(path, 1, "an empty file", f"a {record_type.__name__}")
     return records
+
+
+def read_metrics(path: Path) -> list[dict[str, float]]:
+    """The lines of a training's metrics. InputError where they cannot be read."""
+    try:
+        return list(map(json.loads, path.read_text("utf-8").splitlines()))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: found no metrics ({error}), expected JSON Lines") from error
 
 
 def _read_line(path: Path, number: int, line: bytes, record_type: type):

@@ -87,8 +87,8 @@ def chain_figures(chains: Sequence[Revision]) -> Figures:
     chains = [chain for chain in chains if chain.kind == "red_team"]
     figures: Figures = {}
     for n in range(len(chains[0].steps) + 1):
-        texts = [(chain.response, *(step.revision for step in chain.steps))[n] for chain in chains]
-        found = text_figures([chain.turns for chain in chains], texts)
+        found = text_figures([chain.turns for chain in chains],
+                             [chain.texts[n] for chain in chains])
         figures |= {f"{name}_{n}": value for name, value in found.items()}
     return figures
 

@@ -9,8 +9,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from model.text import Sampler
 from rl.reward import kl_k1
-from rl.rollout import logprobs_and_entropy
+from rl.rollout import logprobs_and_entropy, pack, response_logprobs
+
+
+def policy_numbers(sample: Sampler, reference: nn.Module, prompts: Sequence[str],
+                   keys: Sequence[str]) -> dict[str, float]:
+    """The checks of the sampler's model, the policy, on its own replies to prompts.
+
+    Its KL is to `reference`, the model that it started from; `keys` name the noise of each reply.
+    """
+    policy, tokenizer = sample.model, sample.tokenizer
+    replies = [(tokenizer.encode(prompt), each) for prompt, each in
+               zip(prompts, sample.complete(prompts, keys), strict=True) if each.tokens]
+    packed = [tensor.to(policy.table.device) for tensor in
+              pack([prompt for prompt, _ in replies], [each.tokens for _, each in replies])]
+    rescored = response_logprobs(policy, *packed)
+    return {"scorer_parity": scorer_parity([each.logprobs for _, each in replies], rescored),
+            "padding_invariance": padding_change(policy, *packed, filler=tokenizer.end),
+            "kl_sign": kl_upper(rescored, response_logprobs(reference, *packed))}
 
 
 def scorer_parity(sampled: Sequence[Sequence[float]], rescored: Tensor) -> float:

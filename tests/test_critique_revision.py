@@ -10,7 +10,7 @@ from cai.constitution import (
     CritiqueExample,
     RevisionPrinciple,
 )
-from cai.critique_revision import latest, longest_step, make_chains
+from cai.critique_revision import longest_step, make_chains
 from cai.records import Prompt
 
 PRINCIPLES = tuple(RevisionPrinciple(f"p{i}", f"critique by {i}?", f"revise by {i}!")
@@ -64,8 +64,8 @@ def test_every_text_is_put_where_the_next_prompt_and_the_record_need_it():
             f"{critique_prompt} {step.critique}"
             f"\n\nRevisionRequest: {principle.revision_request}\n\nRevision:")
         response = step.revision
-    assert latest(chain) == chain.steps[1].revision
-    assert latest(dataclasses.replace(chain, steps=())) == chain.response
+    assert chain.texts[-1] == chain.steps[1].revision
+    assert dataclasses.replace(chain, steps=()).texts[-1] == chain.response
 
 
 def test_without_critiques():

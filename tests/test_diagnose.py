@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 
 import evaluate
-from cai.diagnose import CHECKS, letter_bias, preference_numbers, sick, told
+from cai.diagnose import CHECKS, letter_bias, neighbour_change, preference_numbers, sick, told
 from cai.records import Comparison, InputError, Label, write_jsonl
-from rl.diagnose import kl_upper, padding_change, scorer_parity
+from model.generate import Sampling
+from model.text import Sampler
+from rl.diagnose import kl_upper, padding_change, policy_numbers, scorer_parity
 from rl.rollout import pack, response_logprobs
 from training.options import Common
 from world.requests import prompts
@@ -87,6 +89,26 @@ def test_the_kl_finds_policy_and_reference_swapped() -> None:
     assert sick({"kl_sign": kl_upper(other, own)}) == ["kl_sign"]
 
 
+class Numbers:
+    """A tokenizer whose texts are token ids."""
+
+    end = 39
+
+    def encode(self, text: str) -> list[int]:
+        return list(map(int, text.split()))
+
+
+def test_a_policy_is_checked_on_its_own_replies(tiny) -> None:
+    policy, reference = tiny(0), tiny(1)
+    asked = [f"{n % 38} {n // 38}" for n in range(200)]
+    sample = Sampler(policy, Numbers(), Sampling(5))
+    numbers = policy_numbers(sample, reference, asked, asked)
+    assert numbers.keys() == {"scorer_parity", "padding_invariance", "kl_sign"}
+    assert fine(**numbers) and numbers["kl_sign"] > 0.1
+    same = policy_numbers(sample, policy, asked, asked)
+    assert same == {**numbers, "kl_sign": 0.0}
+
+
 def pairs(count: int = 40) -> list[Comparison]:
     """Requests for a number, each with the number said well and said at length."""
     return [Comparison(f"{n}", f"p{n}", (f"Say {n} please",), "helpful", 0, 0, (
@@ -126,6 +148,14 @@ def test_a_broken_preference_model_is_named(broken, names: set[str]) -> None:
     assert names or not found
 
 
+def test_a_score_that_hears_its_neighbours_is_named() -> None:
+    def disturbed(turns: list, replies: list[str]) -> list[float]:
+        return [score + 0.1 * len(replies) for score in good(turns, replies)]
+
+    assert neighbour_change(good, pairs(8)) == 0.0
+    assert neighbour_change(disturbed, pairs(8)) == pytest.approx(0.7)
+
+
 def label(first: float, second: float) -> Label:
     """A label of both orders: P((A)) is `first` and then `second`."""
     rows = tuple((math.log(a), math.log(1 - a)) for a in (first, 1 - second))
@@ -163,8 +193,13 @@ def verdicts(run: Path, capsys: pytest.CaptureFixture) -> dict[str, str]:
     return {name: verdict for name, verdict, *_ in lines}
 
 
-def test_a_run_is_told_check_by_check(run: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_run_is_told_check_by_check(run: Path, capsys: pytest.CaptureFixture,
+                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded, load = [], evaluate.load_scalar_model
+    monkeypatch.setattr(evaluate, "load_scalar_model",
+                        lambda *place: loaded.append(place) or load(*place))
     found = verdicts(run, capsys)
+    assert len(loaded) == 1
     assert found.keys() == CHECKS.keys()
     # The preference model is random; of the others nothing is broken.
     assert {found[name] for name in CHECKS.keys() - PREFERENCE} == {"fine"}

@@ -20,7 +20,9 @@ from cai.evaluation import (
     diversity,
     games,
     model_shares,
+    preference_accuracy,
     ratings,
+    scored,
     table,
     world_report,
 )
@@ -81,6 +83,13 @@ def test_diversity_of_two_equal_replies_and_one_other():
     one_word = 2 * -(1 / 3) * -1.584962500721156 + 2 * (1 / 6) * 2.584962500721156
     two_words = (2 / 3) * 0.584962500721156 + (1 / 3) * 1.584962500721156
     assert varied["entropy"] == pytest.approx((one_word + two_words) / 3)
+
+
+def test_each_reply_is_given_its_own_score():
+    replies = [reply("helpful", "comply", text=text) for text in ("a", "bcd")]
+    found = scored(replies, lambda turns, texts: [float(len(text)) for text in texts])
+    assert [each.score for each in found] == [1.0, 3.0]
+    assert [each.text for each in found] == ["a", "bcd"]
 
 
 def three_models() -> dict[str, list[Reply]]:
@@ -227,9 +236,10 @@ def test_labels_are_measured_against_the_truth(tmp_path, monkeypatch):
     assert ece == pytest.approx(1 / (1 + math.exp(-2.95)))
 
 
-def test_the_preference_model_is_measured_against_the_truth(tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluate, "preference_scores",
-                        lambda options, turns, texts: [float(text[0] == "T") for text in texts])
-    options = evaluate.Options(base=tmp_path)
-    assert evaluate.accuracy(options, pairs_of("red_team")) == Share(12, 12)
-    assert evaluate.accuracy(options, pairs_of("helpful")) == Share(0, 12)
+def test_the_preference_model_is_measured_against_the_truth():
+    def evasive(turns, texts):
+        return [float(text[0] == "T") for text in texts]
+
+    for kind, hits in (("red_team", 12), ("helpful", 0)):
+        pairs = pairs_of(kind)
+        assert preference_accuracy(evasive, pairs, evaluate.truths(pairs)) == Share(hits, 12)

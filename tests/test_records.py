@@ -14,6 +14,7 @@ from cai.records import (
     Step,
     content_digest,
     read_jsonl,
+    read_metrics,
     record_id,
     write_jsonl,
 )
@@ -113,3 +114,13 @@ def test_an_empty_or_foreign_file_is_refused(tmp_path, content):
 def test_a_log_prob_that_is_not_finite_never_becomes_a_label():
     with pytest.raises(ValueError, match="log-prob"):
         Label("model", 0.5, "p", ((float("nan"), -1.0),), (False,))
+
+
+def test_metrics_come_line_by_line_and_a_broken_file_is_named(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 0, "kl": 0.5}\n{"step": 1}\n')
+    assert read_metrics(path) == [{"step": 0, "kl": 0.5}, {"step": 1}]
+    path.write_text('{"step": 0, "k')
+    for defect in (path, tmp_path / "absent"):
+        with pytest.raises(InputError, match=f"{defect.name}: found no metrics"):
+            read_metrics(defect)
