@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from cai import formats
 from cai.constitution import Constitution, load_constitution
 from cai.records import InputError
-from model.batches import alike, pad_right, random_steps
+from model.batches import alike, next_tokens, pad_right, random_steps
 from model.checkpoint import save_model
 from model.tokenizer import Tokenizer, train_tokenizer
 from model.transformer import ModelConfig, Transformer, initialise
@@ -178,9 +178,9 @@ def main(options: Options) -> dict:
                       for group in alike([len(rows[n].tokens) for n in members])]
             tokens = [pad_right([row.tokens[:-1] for row in group], device=device)
                       for group in groups]
-            targets = torch.cat([pad_right(
-                [[*[-1] * max(0, row.given - 1), *row.tokens[max(1, row.given):]]
-                 for row in group], fill=-1, device=device).flatten() for group in groups])
+            targets = torch.cat([next_tokens([row.tokens for row in group],
+                                             [row.given for row in group],
+                                             device=device).flatten() for group in groups])
             learnt = targets >= 0
             with precision(options.common):
                 logits = model.logits(model.forward_groups(tokens)[learnt])

@@ -8,7 +8,7 @@ import torch
 
 from cai import formats
 from cai.records import InputError, Revision, read_jsonl
-from model.batches import alike, pad_right, random_steps
+from model.batches import alike, next_tokens, pad_right, random_steps
 from model.checkpoint import load_model, load_tokenizer, save_model
 from model.scoring import token_logprobs
 from model.tokenizer import Tokenizer
@@ -93,24 +93,23 @@ def main(options: Options) -> dict:
                          "expected some")
     generator = torch.Generator().manual_seed(options.common.seed)
     optimizers = fine_tuning(model, options.optimizer, options.rate)
-    lengths = [len(prompt) + len(reply) for prompt, reply in pairs]
+    rows = [[*prompt, *reply] for prompt, reply in pairs]
+    given, lengths = [len(prompt) for prompt, _ in pairs], list(map(len, rows))
     steps = [step for _ in range(options.epochs)
              for step in random_steps(lengths, options.batch_tokens, generator)]
     total = 0.0
     with Log(stage.path, "train_sl", len(steps), options.common.log) as log:
         for step, members in enumerate(steps):
-            groups = [[pairs[members[n]] for n in group]
+            groups = [[members[n] for n in group]
                       for group in alike([lengths[n] for n in members])]
-            tokens = [pad_right([[*prompt, *reply] for prompt, reply in group], device=device)
-                      for group in groups]
-            # What follows a token is learnt where it belongs to the reply.
-            learnt = torch.cat([pad_right(
-                [[*[-1] * (len(prompt) - 1), *reply, -1] for prompt, reply in group],
-                fill=-1, device=device).flatten() for group in groups])
-            reply = learnt >= 0
+            tokens = [pad_right([rows[n] for n in group], device=device) for group in groups]
+            targets = torch.cat([next_tokens(
+                [rows[n] for n in group], [given[n] for n in group], padded.shape[1],
+                device).flatten() for group, padded in zip(groups, tokens, strict=True)])
+            learnt = targets >= 0
             with precision(options.common):
-                hidden = model.forward_groups(tokens)[reply]
-                loss = -token_logprobs(model, hidden, learnt[reply]).mean()
+                hidden = model.forward_groups(tokens)[learnt]
+                loss = -token_logprobs(model, hidden, targets[learnt]).mean()
             loss.backward()
             norm = clip_gradients(model.parameters(), 1.0)
             take_step(optimizers, linear(step, len(steps), options.warmup, options.final))

@@ -13,6 +13,17 @@ def pad_right(rows: Sequence[Sequence[int]], width: int | None = None, fill: int
     return torch.tensor([[*row, *[fill] * (T - len(row))] for row in rows], device=device)
 
 
+def next_tokens(rows: Sequence[Sequence[int]], given: Sequence[int], width: int | None = None,
+                device: torch.device | str = "cpu") -> Tensor:
+    """The token that follows each one of `rows`, (B, T) int64, -1 where there is none to learn.
+
+    Of each row the first `given` tokens are not learnt. T = `width`, or that of the longest row
+    without its last token, which nothing follows.
+    """
+    return pad_right([[*[-1] * max(0, count - 1), *row[max(1, count):]]
+                      for row, count in zip(rows, given, strict=True)], width, -1, device)
+
+
 def batches_by_length(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
     """Indices of all sequences in batches of about equal length, the shortest first.
 
