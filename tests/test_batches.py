@@ -88,4 +88,7 @@ def test_groups_hold_every_index_once_and_only_lengths_alike(spread: float) -> N
         held = [lengths[n] for n in group]
         assert min(held) >= spread * max(held)
     assert padding(groups, lengths) <= 1 - spread
+    # No more groups than must be: what opens one was too short for the one before.
+    for longer, shorter in zip(groups, groups[1:], strict=False):
+        assert lengths[shorter[0]] < spread * lengths[longer[0]]
     assert alike([]) == []
