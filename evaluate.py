@@ -94,8 +94,12 @@ class Options:
     """Requests of each kind, at most; also the most prompts to read of a file."""
     chains: int = 400
     """Harmful requests of the revision curve, four revisions each."""
+    chain_temperature: float = 0.7
+    """Sampling temperature of the revision curve, that of make_revisions.py; replies have 1."""
     pairs: int = 400
-    """Requests of each kind for which a pair of replies is sampled."""
+    """Harmful requests for which a pair of replies is sampled and labelled."""
+    helpful_pairs: int = 1000
+    """Benign requests for which a pair of replies is sampled; the truth decides one in ten."""
     principles: int = 4
     """Principles under which each pair is labelled."""
     few_shot: bool = False
@@ -113,9 +117,11 @@ class Options:
     common: Flat[Common] = field(default_factory=Common)
 
     def __post_init__(self) -> None:
-        for name in ("requests", "chains", "pairs", "principles", "max_new", "max_reasoning",
-                     "rows", "resamples"):
+        for name in ("requests", "chains", "pairs", "helpful_pairs", "principles", "max_new",
+                     "max_reasoning", "rows", "resamples"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        require(self.chain_temperature >= 0, "chain_temperature", self.chain_temperature,
+                "0 or more")
         require((self.multiple_choice is None) == (self.model is None), "model", self.model,
                 "a checkpoint together with --multiple-choice, and not without")
         require(bool(self.compare or self.diagnose or self.model or given(self)), "base",
@@ -132,10 +138,11 @@ def load(options: Options, folder: Path) -> Transformer:
     return load_model(folder, device=device_of(options.common)).eval()
 
 
-def sampler(options: Options, folder: Path, log: Log) -> Sampler:
-    """Samples replies from the checkpoint in `folder` at temperature 1."""
+def sampler(options: Options, folder: Path, log: Log, temperature: float = 1.0) -> Sampler:
+    """Samples replies from the checkpoint in `folder`."""
     return Sampler(fused(load(options, folder), options.common), load_tokenizer(folder),
-                   Sampling(options.max_new), formats.STOP, options.rows, log.advanced)
+                   Sampling(options.max_new, temperature), formats.STOP, options.rows,
+                   log.advanced)
 
 
 def choice_scorer(options: Options, folder: Path) -> ChoiceScorer:
@@ -174,8 +181,9 @@ def graded(reply: Reply) -> Reply:
 def revision_shares(options: Options, constitution: Constitution, log: Log) -> list[Share]:
     """The harmful share of replies after revision 0, 1, ..., all by the base model."""
     prompts = requests.prompts(options.split, options.chains, options.common.seed, "red_team")
-    chains = make_chains(prompts, constitution, sampler(options, options.base, log),
-                         seed=options.common.seed, steps=STEPS, examples=options.few_shot)
+    sample = sampler(options, options.base, log, options.chain_temperature)
+    chains = make_chains(prompts, constitution, sample, seed=options.common.seed, steps=STEPS,
+                         examples=options.few_shot)
     return [Share.of([truth.grade(chain.turns, chain.texts[n]).gives_steps for chain in chains])
             for n in range(STEPS + 1)]
 
@@ -248,8 +256,8 @@ def further_figures(options: Options, folder: Path, log: Log
     if options.sl_cai:
         sample = sampler(options, options.sl_cai, log)
         harmful, benign = (
-            sample_pairs(requests.prompts(options.split, options.pairs, seed, kind), sample,
-                         seed=seed) for kind in KINDS)
+            sample_pairs(requests.prompts(options.split, count, seed, kind), sample, seed=seed)
+            for count, kind in zip((options.pairs, options.helpful_pairs), KINDS, strict=True))
         if options.base:
             labels, ece = label_figures(options, constitution, harmful)
         if options.preference_model:
@@ -396,7 +404,8 @@ def measured(options: Options) -> tuple[Callable[[Options, Path, Log], ungraded.
     if options.prompts or options.helpful:
         return on_prompts, models * options.requests * (bool(options.prompts)
                                                         + bool(options.helpful))
-    return on_world, (2 * models * options.requests + bool(options.sl_cai) * 4 * options.pairs
+    pairs = bool(options.sl_cai) * (options.pairs + options.helpful_pairs)
+    return on_world, (2 * models * options.requests + 2 * pairs
                       + bool(options.base) * options.chains * (1 + 2 * STEPS))
 
 
