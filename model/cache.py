@@ -1,22 +1,28 @@
 """Keys and values of the tokens read so far, one row a sequence, allocated once."""
 
+from __future__ import annotations
+
 import torch
 from torch import Tensor
 
 
 class KVCache:
-    """Static buffers (L layers, B, K, S, C); slot s of a row holds its token at position s.
+    """Static buffers (L layers, B, K, S, C); slot s of a row holds its token at position P + s.
 
-    A row's tokens stand at slots 0, 1, 2... with no gap, so a slot is also the rotary position.
-    What lies beyond a row's length is stale and must be masked by the reader.
+    P is the length of `after`, a cache of one row: what all rows begin with, held once. A row's
+    tokens stand at slots 0, 1, 2... with no gap. What lies beyond a row's length is stale and must
+    be masked by the reader.
     """
 
     def __init__(self, layers: int, rows: int, kv_heads: int, slots: int, head_dim: int,
-                 dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"):
+                 dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu",
+                 after: KVCache | None = None):
         shape = (layers, rows, kv_heads, slots, head_dim)
         self.keys = torch.zeros(shape, dtype=dtype, device=device)
         self.values = torch.zeros(shape, dtype=dtype, device=device)
-        self.all_rows = torch.arange(rows, device=device)
+        self.after = after
+        self.start = 0 if after is None else after.keys.shape[3]
+        self.first = torch.arange(rows * kv_heads, device=device).view(rows, kv_heads) * slots
 
     def fill(self, layer: int, rows: Tensor, k: Tensor, v: Tensor) -> None:
         """Write `k`, `v` (B, K, T, C) into the first T slots of `rows` (B,) int64."""
@@ -30,6 +36,16 @@ class KVCache:
 
         Returns views (B, K, length, C).
         """
-        self.keys[layer][self.all_rows, :, slots] = k[:, :, 0].to(self.keys.dtype)
-        self.values[layer][self.all_rows, :, slots] = v[:, :, 0].to(self.values.dtype)
+        place = (self.first + slots[:, None]).flatten()
+        for held, new in ((self.keys[layer], k), (self.values[layer], v)):
+            held.view(-1, k.shape[-1]).index_copy_(0, place, new.flatten(0, 2).to(held.dtype))
         return self.keys[layer, :, :, :length], self.values[layer, :, :, :length]
+
+    def shared(self, layer: int) -> tuple[Tensor, Tensor] | None:
+        """Keys and values (1, K, P, C) of what all rows begin with, where they begin alike."""
+        return None if self.after is None else (self.after.keys[layer], self.after.values[layer])
+
+    def keep(self, rows: Tensor) -> None:
+        """Let go of all rows but `rows` (B,) int64, which become the first, in this order."""
+        self.keys, self.values = self.keys[:, rows], self.values[:, rows]
+        self.first = self.first[: len(rows)]

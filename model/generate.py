@@ -4,15 +4,18 @@ A finished sequence's slot takes the next prompt, in groups; every shape is stat
 noise are tensors, and the host looks at what was sampled only every few steps.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor
 
-from model.batches import pad_right
 from model.cache import KVCache
 from model.errors import PromptError
+from model.sharing import families, pack, shared_by_all
 from model.transformer import Transformer
 
 Cut = Callable[[list[int]], int | None]  # tokens so far -> how many to keep, once they must stop
@@ -56,18 +59,33 @@ def sample_token(logits: Tensor, uniform: Tensor, sampling: Sampling) -> tuple[T
     Returns tokens (B,) int64 and their log-probs (B,) float32.
     """
     logits = logits.float()
+    rows = torch.arange(len(logits), device=logits.device)
     if sampling.temperature == 0:
-        logprobs = logits.log_softmax(-1)
         token = logits.argmax(-1)
-    else:
-        logprobs = filtered(logits / sampling.temperature, sampling).log_softmax(-1)
-        cumulative = logprobs.double().exp().cumsum(-1)
-        # One step towards zero, so that rounding up never reaches past the last token with mass.
-        threshold = uniform[:, None] * cumulative[:, -1:]
-        threshold = torch.nextafter(threshold, torch.zeros_like(threshold))
-        token = torch.searchsorted(cumulative, threshold, right=True)[:, 0]
-        token = token.clamp_max(logits.shape[-1] - 1)
-    return token, logprobs.gather(-1, token[:, None])[:, 0]
+        return token, logits.log_softmax(-1)[rows, token]
+    if sampling.temperature != 1:
+        logits = logits / sampling.temperature
+    probabilities = filtered(logits, sampling).softmax(-1)
+    # First the block of words in which the noise falls, then the word: one pass over all words.
+    V = logits.shape[-1]
+    width = max(divisor for divisor in range(1, math.isqrt(V) + 1) if V % divisor == 0)
+    blocks = rearrange(probabilities, "b (n w) -> b n w", w=width)
+    until = blocks.sum(-1, dtype=torch.float64).cumsum(-1)
+    aim = below(uniform[:, None] * until[:, -1:], until[:, -1:])
+    block = torch.searchsorted(until, aim, right=True)[:, 0]
+    within = blocks[rows, block].double().cumsum(-1)
+    before = F.pad(until, (1, 0))[rows, block, None]
+    place = torch.searchsorted(within, below(aim - before, within[:, -1:]), right=True)[:, 0]
+    token = block * width + place
+    return token, probabilities[rows, token].log()
+
+
+def below(x: Tensor, bound: Tensor) -> Tensor:
+    """`x`, or where rounding took it there, the greatest number under `bound`.
+
+    So that a search never passes the last token with mass.
+    """
+    return torch.minimum(x, torch.nextafter(bound, torch.zeros_like(bound)))
 
 
 def filtered(logits: Tensor, sampling: Sampling) -> Tensor:
@@ -87,10 +105,11 @@ def filtered(logits: Tensor, sampling: Sampling) -> Tensor:
 class Slots:
     """The state of one decoding batch: which record each row holds and where it stands."""
 
-    def __init__(self, model: Transformer, rows: int, capacity: int, records: int, max_new: int):
+    def __init__(self, model: Transformer, rows: int, capacity: int, records: int, max_new: int,
+                 after: KVCache | None):
         config, weight = model.config, model.lm_head.weight
         self.cache = KVCache(config.layers, rows, config.kv_heads, capacity, config.head_dim,
-                             weight.dtype, weight.device)
+                             weight.dtype, weight.device, after)
         self.capacity = capacity
         device = weight.device
         # Row `records` of the outputs takes what idle slots write, column `max_new` what is drawn
@@ -108,7 +127,8 @@ class Slots:
         self.slot[rows] = lengths - 1
         self.step[rows] = -1
 
-    def draw(self, rows: Tensor, logits: Tensor, uniforms: Tensor, sampling: Sampling) -> None:
+    def draw(self, rows: Tensor | slice, logits: Tensor, uniforms: Tensor,
+             sampling: Sampling) -> None:
         """Draw the next token of `rows` from `logits` (len(rows), V) and keep it."""
         step = (self.step[rows] + 1).clamp_max(sampling.max_new)
         record = self.record[rows]
@@ -118,6 +138,13 @@ class Slots:
         self.logprobs[record, step] = logprob
         self.token[rows], self.step[rows] = token, step
         self.slot[rows] = (self.slot[rows] + 1).clamp_max(self.capacity - 1)
+
+
+    def keep(self, rows: Tensor) -> None:
+        """Let go of all rows but `rows` (int64), which become the first, in this order."""
+        self.cache.keep(rows)
+        self.record, self.token = self.record[rows], self.token[rows]
+        self.slot, self.step = self.slot[rows], self.step[rows]
 
 
 @torch.inference_mode()
@@ -137,60 +164,77 @@ def generate(model: Transformer, prompts: Sequence[Sequence[int]], sampling: Sam
             raise PromptError(f"prompt {n}: {len(prompt)} tokens, but a prompt needs 1 to "
                               f"{model.config.context - sampling.max_new} here (context "
                               f"{model.config.context} less {sampling.max_new} new tokens)")
-    N, rows = len(prompts), min(rows, len(prompts))
+    N, rows, max_new = len(prompts), min(rows, len(prompts)), sampling.max_new
     if not N:
         return []
-    device = model.table.device
-    longest = max(map(len, prompts)) + sampling.max_new
-    capacity = min(-(-longest // 32) * 32, model.config.context)
-    state = Slots(model, rows, capacity, N, sampling.max_new)
-    uniforms = torch.cat((uniforms, uniforms[:1])).to(device)
-    waiting = sorted(range(N), key=lambda n: -len(prompts[n]))
+    P = shared_by_all(prompts, min(map(len, prompts)) - 1)
+    own = [list(prompt[P:]) for prompt in prompts]
+    capacity = min(bucket(max(map(len, own)) + max_new), model.config.context - P)
+    state = Slots(model, rows, capacity, N, max_new, model.read_once(prompts[0][:P]) if P else None)
+    uniforms = torch.cat((uniforms, uniforms[:1])).to(state.token.device)
+    waiting = in_turn(own)
     held: list[int | None] = [None] * rows
-    drawn = [0] * rows
-    done: list[Completion | None] = [None] * N
-    everywhere = torch.arange(rows, device=device)
-    while waiting or any(n is not None for n in held):
-        free = [row for row in range(rows) if held[row] is None]
-        if waiting and (len(free) >= max(1, rows // 8) or len(free) == rows):
+    tokens: list[list[int]] = [[] for _ in range(N)]
+    ended = [False] * N
+    while True:
+        free = [row for row, n in enumerate(held) if n is None]
+        if waiting and 8 * len(free) >= len(held):
             fresh = [waiting.pop() for _ in free[: len(waiting)]]
-            taken = free[: len(fresh)]
-            for row, n in zip(taken, fresh, strict=True):
-                held[row], drawn[row] = n, 1
-            start(model, state, prompts, fresh, taken, uniforms, sampling)
-        span = max(len(prompts[n]) + drawn[row] for row, n in enumerate(held) if n is not None)
-        for _ in range(min(stride, sampling.max_new - 1)):
-            length = min(-(-(span + 1) // 32) * 32, state.capacity)
+            for row, n in zip(free, fresh, strict=False):
+                held[row] = n
+            start(model, state, own, fresh, free[: len(fresh)], uniforms, sampling)
+        elif 4 * len(free) >= len(held):
+            # Nothing waits: a smaller batch ends what is left.
+            kept = [row for row, n in enumerate(held) if n is not None]
+            if not kept:
+                break
+            state.keep(torch.tensor(kept, device=state.token.device))
+            held = [held[row] for row in kept]
+        span = max(len(own[n]) + max(len(tokens[n]), 1) for n in held if n is not None)
+        for step in range(span, span + min(stride, max_new - 1)):
+            length = min(bucket(step + 1), capacity)
             hidden = model.decode_one(state.token, state.slot, state.cache, length)
-            state.draw(everywhere, model.logits(hidden), uniforms, sampling)
-            span += 1
+            state.draw(slice(None), model.logits(hidden), uniforms, sampling)
         finished = 0
-        sampled = state.tokens[state.record].tolist()
-        logprobs = state.logprobs[state.record].tolist()
-        for row, n in enumerate(held):
-            if n is None:
+        for row, drawn in enumerate(state.tokens[state.record].tolist()):
+            if (n := held[row]) is None:
                 continue
-            drawn[row] = min(drawn[row] + stride, sampling.max_new)
-            kept, ended = finish(sampled[row][: drawn[row]], end_tokens, cut)
-            if ended or drawn[row] == sampling.max_new:
-                done[n] = Completion(kept, logprobs[row][: len(kept)], ended)
+            count = min(max(len(tokens[n]), 1) + stride, max_new)
+            tokens[n], ended[n] = finish(drawn[:count], end_tokens, cut)
+            if ended[n] or count == max_new:
                 held[row], finished = None, finished + 1
                 state.record[row] = N
         advanced(finished)
-    return done
+    logprobs = state.logprobs.tolist()
+    return [Completion(kept, logprobs[n][: len(kept)], ended[n]) for n, kept in enumerate(tokens)]
 
 
-def start(model: Transformer, state: Slots, prompts: Sequence[Sequence[int]],
+def bucket(length: int) -> int:
+    """`length` rounded up, so that few lengths of cache are ever attended to."""
+    return -(-length // 32) * 32
+
+
+def in_turn(prompts: Sequence[list[int]]) -> list[int]:
+    """Indices of all prompts, the first to be read last: short before long, families together."""
+    groups = families(prompts)
+    groups.sort(key=lambda group: -max(len(prompts[n]) for n in group))
+    return [n for group in groups for n in group]
+
+
+def start(model: Transformer, state: Slots, prompts: Sequence[list[int]],
           records: list[int], rows: list[int], uniforms: Tensor, sampling: Sampling) -> None:
     """Read the prompts of `records` into `rows` and draw each one's first token."""
     device = state.token.device
-    at, lengths = torch.tensor(rows, device=device), [len(prompts[n]) for n in records]
-    ends = torch.tensor(lengths, device=device)
-    hidden = model.prefill(pad_right([prompts[n] for n in records], device=device),
-                           state.cache, at)
-    state.place(at, torch.tensor(records, device=device), ends)
-    last = hidden[torch.arange(len(records), device=device), ends - 1]
-    state.draw(at, model.logits(last), uniforms, sampling)
+    fresh = [prompts[n] for n in records]
+    groups = families(fresh)
+    order = [n for group in groups for n in group]
+    packed = pack(fresh, groups, device)
+    at, counts = packed.at([range(len(fresh[n]) - 1, len(fresh[n])) for n in order])
+    into = torch.tensor([rows[n] for n in order], device=device)
+    hidden = model.prefill(packed, state.cache, into, at)[counts]
+    state.place(into, torch.tensor([records[n] for n in order], device=device),
+                torch.tensor([len(fresh[n]) for n in order], device=device))
+    state.draw(into, model.logits(hidden), uniforms, sampling)
 
 
 def finish(tokens: list[int], end_tokens: Sequence[int], cut: Cut | None) -> tuple[list[int], bool]:

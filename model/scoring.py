@@ -4,15 +4,16 @@ R response tokens of row b stand at start[b], start[b] + 1, ... of its T tokens;
 which response token r is drawn is the hidden state one position before it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange, repeat
+from einops import rearrange
 from torch import Tensor
 
-from model.batches import batches_by_length, pad_right
+from model.batches import batches_by_length
 from model.errors import PromptError
+from model.sharing import families, pack, row_length, shared_by_all
 from model.transformer import Transformer
 
 CHUNK = 8192  # rows of logits held at a time
@@ -59,26 +60,47 @@ def score_continuations(model: Transformer, prompts: Sequence[Sequence[int]],
                         batch_tokens: int = 16_384) -> list[Tensor]:
     """Log-probability of every token of each continuation after its prompt.
 
-    Returns one float32 tensor a pair, as long as its continuation. Sequences are grouped by
-    length and padded right, at most `batch_tokens` tokens with padding at a time.
+    Returns one float32 tensor a pair, as long as its continuation. What sequences begin with alike
+    is read once; rows are grouped by length and padded right, at most `batch_tokens` tokens with
+    padding at a time.
     Raises ValueError where a prompt or a continuation is empty, or both pass the context.
     """
-    rows = [list(p) + list(c) for p, c in zip(prompts, continuations, strict=True)]
     for n, (prompt, continuation) in enumerate(zip(prompts, continuations, strict=True)):
         if not prompt or not continuation:
             raise ValueError(f"pair {n}: a prompt and a continuation need a token each")
-        check_context(model, len(rows[n]), n)
-    scores: list[Tensor] = [torch.empty(0)] * len(rows)
-    device = model.table.device
-    for batch in batches_by_length([len(row) for row in rows], batch_tokens):
-        tokens = pad_right([rows[n] for n in batch], device=device)
-        start = torch.tensor([len(prompts[n]) for n in batch], device=device)
-        answer = pad_right([continuations[n] for n in batch], device=device)
-        hidden = at_response(model(tokens), start, answer.shape[1])
-        logprobs = token_logprobs(model, hidden, answer, temperature)
-        for n, row in zip(batch, logprobs, strict=True):
-            scores[n] = row[: len(continuations[n])].cpu()
+        check_context(model, len(prompt) + len(continuation), n)
+    # The last token is drawn, never read.
+    read = [[*p, *c[:-1]] for p, c in zip(prompts, continuations, strict=True)]
+    drawn_from = [range(len(p) - 1, len(row)) for p, row in zip(prompts, read, strict=True)]
+    scores: list[Tensor] = [torch.empty(0)] * len(read)
+    for batch, hidden in states_at(model, read, drawn_from, batch_tokens):
+        targets = torch.tensor([token for n in batch for token in continuations[n]],
+                               device=hidden.device)
+        logprobs = token_logprobs(model, hidden, targets, temperature).cpu()
+        for n, row in zip(batch, logprobs.split([len(continuations[n]) for n in batch]),
+                          strict=True):
+            scores[n] = row
     return scores
+
+
+def states_at(model: Transformer, sequences: Sequence[list[int]], places: Sequence[range],
+              batch_tokens: int) -> Iterator[tuple[list[int], Tensor]]:
+    """Hidden states at the `places` of each of `sequences`, batch by batch.
+
+    Yields the indices of a batch's sequences and their states (M, D), one sequence after another.
+    """
+    device = model.table.device
+    P = shared_by_all(sequences, min((place.start for place in places), default=0))
+    after = model.read_once(sequences[0][:P]) if P else None
+    own = [sequence[P:] for sequence in sequences]
+    groups = families(own)
+    for batch in batches_by_length([P + row_length(own, group) for group in groups], batch_tokens):
+        together = [groups[g] for g in batch]
+        order = [n for group in together for n in group]
+        packed = pack(own, together, device)
+        at, counts = packed.at([range(places[n].start - P, places[n].stop - P) for n in order])
+        hidden = model(packed.tokens, None, packed.positions, packed.branch, at, after)
+        yield order, hidden[counts]
 
 
 @torch.no_grad()
@@ -86,34 +108,13 @@ def score_choices(model: Transformer, prompts: Sequence[Sequence[int]],
                   choices: Sequence[Sequence[int]], batch_tokens: int = 16_384) -> Tensor:
     """Log-probability (N, choices) float32 of each choice as the continuation of each prompt.
 
-    What all choices begin with is read once; where only one token then tells them apart, one
-    forward a prompt serves them all.
+    Choices of one prompt begin alike, so one forward a prompt serves all that differ in their last
+    token.
     """
-    shared = 0
-    while all(len(c) > shared + 1 and c[shared] == choices[0][shared] for c in choices):
-        shared += 1
-    if any(len(c) != shared + 1 for c in choices):
-        every = score_continuations(
-            model, [p for p in prompts for _ in choices],
-            [c for _ in prompts for c in choices], batch_tokens=batch_tokens)
-        return torch.stack([row.sum() for row in every]).view(len(prompts), len(choices))
-    rows = [[*p, *choices[0][:shared]] for p in prompts]
-    last = torch.tensor([c[-1] for c in choices])
-    scores = torch.empty(len(prompts), len(choices))
-    for n, row in enumerate(rows):
-        check_context(model, len(row), n)
-    for batch in batches_by_length([len(row) for row in rows], batch_tokens):
-        tokens = pad_right([rows[n] for n in batch], device=model.table.device)
-        end = torch.tensor([len(rows[n]) for n in batch], device=tokens.device)
-        hidden = model(tokens)
-        final = model.logits(at_response(hidden, end, 1)[:, 0]).float().log_softmax(-1)
-        scores[batch] = final[:, last.to(final.device)].cpu()
-    if shared:
-        prefix = list(choices[0][:shared])
-        before = score_continuations(model, prompts, [prefix] * len(prompts),
-                                     batch_tokens=batch_tokens)
-        scores += repeat(torch.stack([row.sum() for row in before]), "n -> n c", c=len(choices))
-    return scores
+    every = score_continuations(model, [p for p in prompts for _ in choices],
+                                [c for _ in prompts for c in choices], batch_tokens=batch_tokens)
+    sums = [row.sum() for row in every]
+    return (torch.stack(sums) if sums else torch.empty(0)).view(len(prompts), len(choices))
 
 
 def check_context(model: Transformer, length: int, n: int) -> None:

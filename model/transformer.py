@@ -15,8 +15,10 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from model.batches import pad_right
 from model.cache import KVCache
 from model.norm import RMSNorm
+from model.sharing import Packed, pack
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]  # (q, k, v) -> mixed values, (B, H, T, C)
 
@@ -79,22 +81,36 @@ def rotate(x: Tensor, table: Tensor) -> Tensor:
 
 
 def attend_causally(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-    """Attention of (B, H, T, C) over (B, K, T, C); `mask` (B or 1, 1, T, T), None: plain causal."""
+    """Attention of (B, H, T, C) over (B, K, S, C); `mask` (B or 1, 1, T, S), None: plain causal."""
     return F.scaled_dot_product_attention(
         q, k, v, attn_mask=mask, is_causal=mask is None, enable_gqa=q.shape[1] != k.shape[1]
     )
 
 
-def attend_from_one(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+def attend_from_one(q: Tensor, k: Tensor, v: Tensor, mask: Tensor,
+                    shared: tuple[Tensor, Tensor] | None = None) -> Tensor:
     """Attention of one query a row, (B, H, 1, C), over a cache (B, K, S, C); `mask` (B, 1, 1, S).
 
     The query heads of a group are folded into rows, so keys and values are never repeated; plain
-    products are faster here than a fused kernel on a CPU.
+    products are faster here than a fused kernel on a CPU. `shared` keys and values (1, K, P, C)
+    come before those of every row and are read once for all; `mask` is then (B, 1, 1, P + S).
     """
-    rows = rearrange(q, "b (k g) 1 c -> b k g c", k=k.shape[1])
-    scores = (rows @ k.transpose(-1, -2)) * q.shape[-1] ** -0.5
-    weights = scores.masked_fill(~mask, -torch.inf).softmax(-1, dtype=torch.float32)
-    return rearrange(weights.to(v.dtype) @ v, "b k g c -> b (k g) 1 c")
+    rows = rearrange(q, "b (k g) 1 c -> b k g c", k=k.shape[1]) * q.shape[-1] ** -0.5
+    scores = rows @ k.transpose(-1, -2)
+    if shared is not None:
+        before = torch.einsum("bkgc,kpc->bkgp", rows, shared[0][0])
+        scores = torch.cat((before, scores), dim=-1)
+    weights = scores.masked_fill(~mask, -torch.inf).softmax(-1, dtype=torch.float32).to(v.dtype)
+    mixed = weights[..., -v.shape[2]:] @ v
+    if shared is not None:
+        P = shared[1].shape[2]
+        mixed = mixed + torch.einsum("bkgp,kpc->bkgc", weights[..., :P], shared[1][0])
+    return rearrange(mixed, "b k g c -> b (k g) 1 c")
+
+
+def at_columns(x: Tensor, at: Tensor) -> Tensor:
+    """`x` (B, T, ...) at columns `at` (B, M) int64: (B, M, ...)."""
+    return x[torch.arange(len(x), device=x.device)[:, None], at]
 
 
 class Attention(nn.Module):
@@ -111,15 +127,22 @@ class Attention(nn.Module):
         self.q_norm = RMSNorm(config.head_dim, config.norm_eps) if config.qk_norm else None
         self.k_norm = RMSNorm(config.head_dim, config.norm_eps) if config.qk_norm else None
 
-    def forward(self, x: Tensor, table: Tensor, attend: Attend) -> Tensor:
-        """Mix `x` (B, T, D); `attend` says over what: the row itself, or a cache."""
+    def forward(self, x: Tensor, table: Tensor, attend: Attend, at: Tensor | None = None) -> Tensor:
+        """Mix `x` (B, T, D); `attend` says over what: the row itself, or a cache.
+
+        Columns `at` (B, M) alone ask, where given; all are asked.
+        """
+        asking, turned = x, table
+        if at is not None:
+            asking = at_columns(x, at)
+            turned = at_columns(table[:, 0].expand(len(x), -1, -1, -1), at)[:, None]
         q, k, v = (
-            rearrange(project(x), "b t (h c) -> b h t c", c=self.head_dim)
-            for project in (self.q_proj, self.k_proj, self.v_proj)
+            rearrange(project(states), "b t (h c) -> b h t c", c=self.head_dim)
+            for project, states in ((self.q_proj, asking), (self.k_proj, x), (self.v_proj, x))
         )
         if self.q_norm is not None:
             q, k = self.q_norm(q), self.k_norm(k)
-        mixed = attend(rotate(q, table), rotate(k, table), v)
+        mixed = attend(rotate(q, turned), rotate(k, table), v)
         return self.o_proj(rearrange(mixed, "b h t c -> b t (h c)"))
 
 
@@ -146,8 +169,9 @@ class Block(nn.Module):
         self.post_attention_layernorm = RMSNorm(config.width, config.norm_eps)
         self.mlp = MLP(config)
 
-    def forward(self, x: Tensor, table: Tensor, attend: Attend) -> Tensor:
-        x = x + self.self_attn(self.input_layernorm(x), table, attend)
+    def forward(self, x: Tensor, table: Tensor, attend: Attend, at: Tensor | None = None) -> Tensor:
+        mixed = self.self_attn(self.input_layernorm(x), table, attend, at)
+        x = (x if at is None else at_columns(x, at)) + mixed
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
@@ -173,19 +197,50 @@ class Transformer(nn.Module):
             self.lm_head.weight = self.model.embed_tokens.weight
         self.register_buffer("table", rotary_table(config), persistent=False)
 
-    def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(self, tokens: Tensor, mask: Tensor | None = None, positions: Tensor | None = None,
+                branch: Tensor | None = None, at: Tensor | None = None,
+                after: KVCache | None = None) -> Tensor:
         """Hidden states (B, T, D) of `tokens` (B, T) int64, after the final norm.
 
         `mask` (B, T) bool marks the tokens that count; positions count only them, so padding on
         either side changes nothing. Padding on the right needs no mask: nothing looks ahead.
+
+        In place of a mask: `positions` (B or 1, T) int64 and, where a row holds several sequences
+        that begin alike, `branch` (B, T) int64; a token sees no later position and, of the
+        branches, 0 and its own. With `at` the hidden states are those of columns `at` (B, M)
+        alone: (B, M, D). `after`, of one row, holds what every row begins with.
         """
-        T = tokens.shape[1]
-        positions = torch.arange(T, device=tokens.device)[None]
         if mask is not None:
-            positions = (mask.long().cumsum(-1) - 1).clamp_min(0)
-        seen = self.visible(T, mask)
-        return self.run(tokens, positions, lambda layer: lambda q, k, v:
-                        attend_causally(q, k, v, seen))
+            # Padding is a branch of its own that sees itself, so that its softmax stays finite.
+            positions, branch = (mask.long().cumsum(-1) - 1).clamp_min(0), -(~mask).long()
+        return self.read(tokens, positions, branch, at, after)
+
+    def read(self, tokens: Tensor, positions: Tensor | None, branch: Tensor | None,
+             at: Tensor | None, after: KVCache | None,
+             keep: Callable[[int, Tensor, Tensor], None] | None = None) -> Tensor:
+        """As `forward`; `keep` takes each layer's keys and values, both (B, K, T, C)."""
+        T, device = tokens.shape[1], tokens.device
+        P = 0 if after is None else after.keys.shape[3]
+        positions = torch.arange(T, device=device)[None] if positions is None else positions
+        seen = self.visible(positions, branch, P)
+        seen_last = seen
+        if at is not None:
+            causal = torch.arange(T, device=device) <= at[..., None]
+            seen_last = causal if seen is None else at_columns(seen.expand(len(at), -1, -1), at)
+
+        def attend_to_all(layer: int) -> Attend:
+            mask = seen if layer < self.config.layers - 1 else seen_last
+
+            def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+                if keep is not None:
+                    keep(layer, k, v)
+                if after is not None:
+                    k = torch.cat((after.keys[layer].expand(len(k), -1, -1, -1), k), dim=2)
+                    v = torch.cat((after.values[layer].expand(len(v), -1, -1, -1), v), dim=2)
+                return attend_causally(q, k, v, None if mask is None else mask[:, None])
+            return attend
+
+        return self.run(tokens, positions + P, attend_to_all, at)
 
     def forward_groups(self, groups: Sequence[Tensor]) -> Tensor:
         """Hidden states (N, D) of right-padded groups, each (B, T) int64 with a B and T of its own.
@@ -196,73 +251,94 @@ class Transformer(nn.Module):
         """
         shapes = [group.shape for group in groups]
         sizes = [B * T for B, T in shapes]
-        seen = [self.visible(T, None) for _, T in shapes]
-        positions = torch.cat([torch.arange(T, device=groups[0].device).repeat(B)
-                               for B, T in shapes])
+        places = [torch.arange(T, device=groups[0].device) for _, T in shapes]
+        seen = [self.visible(place[None], None, 0) for place in places]
+        positions = torch.cat([place.repeat(B) for place, (B, _) in zip(places, shapes,
+                                                                         strict=True)])
 
         def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             parts = zip(*(x.split(sizes, dim=2) for x in (q, k, v)), shapes, seen, strict=True)
             return torch.cat([rearrange(attend_causally(*(
-                rearrange(x, "1 h (b t) c -> b h t c", t=shape[1]) for x in part), mask),
+                rearrange(x, "1 h (b t) c -> b h t c", t=shape[1]) for x in part),
+                None if mask is None else mask[:, None]),
                 "b h t c -> 1 h (b t) c") for *part, shape, mask in parts], dim=2)
 
         tokens = torch.cat([group.flatten() for group in groups])
         return self.run(tokens[None], positions[None], lambda layer: attend)[0]
 
-    def prefill(self, tokens: Tensor, cache: KVCache, rows: Tensor) -> Tensor:
-        """As `forward` of right-padded `tokens` (B, T); keys and values go to the cache's `rows`.
+    def prefill(self, packed: Packed, cache: KVCache, rows: Tensor, at: Tensor) -> Tensor:
+        """Hidden states (B, M, D) of columns `at` (B, M) of `packed`, whose N sequences go on
+        after `cache.after`; their keys and values go to the cache's `rows` (N,) int64.
 
-        Slots past a row's own length hold padding until decoding overwrites them.
+        Slots past a sequence's own length hold padding until decoding overwrites them.
         """
-        T = tokens.shape[1]
-        seen = self.visible(T, None)
+        columns = pad_right(packed.columns, device=rows.device)
 
-        def attend_and_keep(layer: int) -> Attend:
-            def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-                cache.fill(layer, rows, k, v)
-                return attend_causally(q, k, v, seen)
-            return attend
+        def keep(layer: int, k: Tensor, v: Tensor) -> None:
+            if packed.branch is not None:
+                k, v = (rearrange(rearrange(x, "b k t c -> b t k c")[packed.row[:, None], columns],
+                                  "n t k c -> n k t c") for x in (k, v))
+            cache.fill(layer, rows, k, v)
 
-        return self.run(tokens, torch.arange(T, device=tokens.device)[None], attend_and_keep)
+        return self.read(packed.tokens, packed.positions, packed.branch, at, cache.after, keep)
+
+    def read_once(self, prefix: Sequence[int]) -> KVCache:
+        """The cache, of one row, of what many sequences begin with."""
+        config, device = self.config, self.table.device
+        cache = KVCache(config.layers, 1, config.kv_heads, len(prefix), config.head_dim,
+                        self.lm_head.weight.dtype, device)
+        self.prefill(pack([list(prefix)], [[0]], device), cache, torch.tensor([0], device=device),
+                     torch.tensor([[len(prefix) - 1]], device=device))
+        return cache
 
     def decode_one(self, tokens: Tensor, slots: Tensor, cache: KVCache, length: int) -> Tensor:
         """Hidden states (B, D) of one token a row, `tokens` (B,), standing at `slots` (B,) int64.
 
-        Looks at the first `length` slots of the cache, of which a row sees those up to its own.
+        Looks at what all rows share and at the first `length` slots of the cache, of which a row
+        sees those up to its own.
         """
-        slot = torch.arange(length, device=tokens.device)
-        seen = slot <= slots[:, None]
+        positions = slots[:, None] + cache.start
+        age = positions - torch.arange(cache.start + length, device=tokens.device)
+        seen = age >= 0
         if self.config.sliding_window is not None:
-            seen &= slot > slots[:, None] - self.config.sliding_window
+            seen &= age < self.config.sliding_window
 
         def attend_to_cache(layer: int) -> Attend:
             def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
                 keys, values = cache.append(layer, slots, k, v, length)
-                return attend_from_one(q, keys, values, seen[:, None, None])
+                return attend_from_one(q, keys, values, seen[:, None, None], cache.shared(layer))
             return attend
 
-        return self.run(tokens[:, None], slots[:, None], attend_to_cache)[:, 0]
+        return self.run(tokens[:, None], positions, attend_to_cache)[:, 0]
 
-    def run(self, tokens: Tensor, positions: Tensor, attend: Callable[[int], Attend]) -> Tensor:
-        """The layers in order; `attend(layer)` is how that layer attends."""
+    def run(self, tokens: Tensor, positions: Tensor, attend: Callable[[int], Attend],
+            at: Tensor | None = None) -> Tensor:
+        """The layers in order; `attend(layer)` is how that layer attends.
+
+        The last layer computes columns `at` (B, M) alone, where given: nothing reads the others.
+        """
         x = self.model.embed_tokens(tokens)
         table = self.table[positions][:, None]
+        last = self.config.layers - 1
         for layer, block in enumerate(self.model.layers):
-            x = block(x, table, attend(layer))
+            x = block(x, table, attend(layer), at if layer == last else None)
         return self.model.norm(x)
 
-    def visible(self, T: int, mask: Tensor | None) -> Tensor | None:
-        """Which positions each position sees, (B or 1, 1, T, T) bool; None where plain causal."""
+    def visible(self, positions: Tensor, branch: Tensor | None, before: int) -> Tensor | None:
+        """Which of `before` shared tokens and of its row each token sees: (B or 1, T, before + T)
+        bool; None where that is plainly causal. `positions` and `branch` as of `forward`.
+        """
         window = self.config.sliding_window
-        if mask is None and (window is None or T <= window):
+        if branch is None and not before and (window is None or positions.shape[1] <= window):
             return None
-        age = torch.arange(T, device=self.table.device)
-        age = age[:, None] - age
-        seen = (age >= 0) if window is None else (age >= 0) & (age < window)
-        if mask is None:
-            return seen[None, None]
-        # A padding position sees itself, so that its softmax stays finite.
-        return (seen & mask[:, None, :] | (age == 0))[:, None]
+        shared = torch.arange(before, device=positions.device).expand(len(positions), -1)
+        positions = positions + before
+        age = positions[:, :, None] - torch.cat((shared, positions), dim=1)[:, None]
+        seen = age >= 0 if window is None else (age >= 0) & (age < window)
+        if branch is not None:
+            other = F.pad(branch, (before, 0))[:, None]
+            seen &= (other == 0) | (other == branch[:, :, None])
+        return seen
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits (..., V) of hidden states (..., D)."""

@@ -11,7 +11,7 @@ from model.generate import Completion, Sampling, filtered, generate, sample_toke
 from model.noise import uniforms
 from model.scoring import score_continuations
 from model.text import cut_at
-from model.transformer import ModelConfig, Transformer
+from model.transformer import ModelConfig, Transformer, at_columns
 
 NO_END = (-1,)
 CHI_SQUARE_7 = 24.32  # 99.9th percentile at 7 degrees of freedom
@@ -32,9 +32,9 @@ class Successor:
         self.prefilled: list[int] = []
         self.misplaced = 0
 
-    def prefill(self, tokens, cache, rows):
+    def prefill(self, packed, cache, rows, at):
         self.prefilled.append(len(rows))
-        return tokens[..., None]
+        return at_columns(packed.tokens, at)[..., None]
 
     def decode_one(self, tokens, slots, cache, length):
         self.misplaced += int(((tokens != slots) & (tokens < 40)).sum())

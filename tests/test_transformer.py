@@ -8,6 +8,7 @@ import transformers
 
 from model.cache import KVCache
 from model.norm import RMSNorm
+from model.sharing import pack
 from model.transformer import RopeScaling, Transformer, initialise, rotary_table
 
 TOLERANCE = 1e-4
@@ -168,7 +169,8 @@ def test_compiled_without_a_graph_break(tiny) -> None:
 
     def cache(tokens: torch.Tensor) -> KVCache:
         filled = KVCache(1, 2, model.config.kv_heads, 32, model.config.head_dim)
-        model.prefill(tokens, filled, torch.arange(2))
+        rows = tokens.tolist()
+        model.prefill(pack(rows, [[0], [1]]), filled, torch.arange(2), torch.zeros(2, 1).long())
         return filled
 
     forward, masked, step = compiled(model), compiled(model), compiled(decode)
