@@ -100,8 +100,8 @@ class Options:
     """Harmful requests for which a pair of replies is sampled and labelled."""
     helpful_pairs: int = 1000
     """Benign requests for which a pair of replies is sampled; the truth decides one in ten."""
-    principles: int = 4
-    """Principles under which each pair is labelled."""
+    principles: int = 2
+    """Principles under which each pair is labelled, as many as make_comparisons.py draws."""
     few_shot: bool = False
     """Show the constitution's worked examples first, in revisions and labels."""
     reasoning: bool = False
