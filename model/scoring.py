@@ -16,7 +16,7 @@ from model.errors import PromptError
 from model.sharing import families, pack, row_length, shared_by_all
 from model.transformer import Transformer
 
-CHUNK = 8192  # rows of logits held at a time
+CHUNK = 1024  # rows of logits held at a time
 
 
 def at_response(x: Tensor, start: Tensor, R: int) -> Tensor:
@@ -45,7 +45,8 @@ def token_logprobs_and_entropy(model: Transformer, hidden: Tensor, targets: Tens
     rows, wanted = rearrange(hidden, "... d -> (...) d"), rearrange(targets, "... -> (...)")
     logprobs, entropies = [], []
     for chunk, target in zip(rows.split(CHUNK), wanted.split(CHUNK), strict=True):
-        logits = model.logits(chunk).float() / temperature
+        logits = model.logits(chunk).float()
+        logits = logits if temperature == 1 else logits / temperature
         logprobs.append(-F.cross_entropy(logits, target, reduction="none"))
         if entropy:
             every = logits.log_softmax(-1)
@@ -57,7 +58,7 @@ def token_logprobs_and_entropy(model: Transformer, hidden: Tensor, targets: Tens
 @torch.no_grad()
 def score_continuations(model: Transformer, prompts: Sequence[Sequence[int]],
                         continuations: Sequence[Sequence[int]], temperature: float = 1.0,
-                        batch_tokens: int = 16_384) -> list[Tensor]:
+                        batch_tokens: int = 4096) -> list[Tensor]:
     """Log-probability of every token of each continuation after its prompt.
 
     Returns one float32 tensor a pair, as long as its continuation. What sequences begin with alike
@@ -105,7 +106,7 @@ def states_at(model: Transformer, sequences: Sequence[list[int]], places: Sequen
 
 @torch.no_grad()
 def score_choices(model: Transformer, prompts: Sequence[Sequence[int]],
-                  choices: Sequence[Sequence[int]], batch_tokens: int = 16_384) -> Tensor:
+                  choices: Sequence[Sequence[int]], batch_tokens: int = 4096) -> Tensor:
     """Log-probability (N, choices) float32 of each choice as the continuation of each prompt.
 
     Choices of one prompt begin alike, so one forward a prompt serves all that differ in their last

@@ -15,6 +15,7 @@ from torch import Tensor
 from model.batches import pad_right
 
 WORTH = 32  # tokens that all sequences must share before these are read apart
+TILE = 16  # tokens that an attention kernel takes at a time; what is left over costs as much
 
 
 def common_prefix(sequences: Sequence[Sequence[int]]) -> int:
@@ -27,7 +28,7 @@ def common_prefix(sequences: Sequence[Sequence[int]]) -> int:
 def shared_by_all(sequences: Sequence[Sequence[int]], limit: int) -> int:
     """The length, at most `limit`, of a prefix worth reading once for all; 0 where none is."""
     length = min(common_prefix(sequences), limit) if len(sequences) > 1 else 0
-    return length if length >= WORTH else 0
+    return length - length % TILE if length >= WORTH else 0
 
 
 def families(sequences: Sequence[list[int]]) -> list[list[int]]:
@@ -101,8 +102,11 @@ def pack(sequences: Sequence[list[int]], groups: Sequence[Sequence[int]],
         branches.append(branch)
     row = torch.tensor(list(itertools.chain.from_iterable(
         [number] * len(group) for number, group in enumerate(groups))), device=device)
-    batch = pad_right(tokens, device=device)
+    longest = max(map(len, tokens))
+    width = longest + (-longest % TILE if TILE * (-longest % TILE) <= longest else 0)
+    batch = pad_right(tokens, width, device=device)
     if len(columns) == len(groups):
-        return Packed(batch, torch.arange(batch.shape[1], device=device)[None], None, row, columns)
-    return Packed(batch, pad_right(positions, device=device),
-                  pad_right(branches, fill=-1, device=device), row, columns)
+        places = torch.arange(width, device=device).clamp_max(longest - 1)
+        return Packed(batch, places[None], None, row, columns)
+    return Packed(batch, pad_right(positions, width, device=device),
+                  pad_right(branches, width, -1, device), row, columns)

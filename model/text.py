@@ -61,7 +61,7 @@ class Sampler:
 class ChoiceScorer:
     """Log-probabilities of answer choices as continuations of texts."""
 
-    def __init__(self, model: Transformer, tokenizer: Tokenizer, batch_tokens: int = 16_384):
+    def __init__(self, model: Transformer, tokenizer: Tokenizer, batch_tokens: int = 4096):
         self.model, self.tokenizer, self.batch_tokens = model, tokenizer, batch_tokens
 
     def fits(self, prompt: str, choices: Sequence[str]) -> bool:
@@ -86,7 +86,7 @@ class PreferenceScorer:
     whether or not the reply ended by itself, and the score is read there (Bai et al. 2022a, A.2).
     """
 
-    def __init__(self, model: ScalarModel, tokenizer: Tokenizer, batch_tokens: int = 16_384):
+    def __init__(self, model: ScalarModel, tokenizer: Tokenizer, batch_tokens: int = 4096):
         self.model, self.tokenizer, self.batch_tokens = model, tokenizer, batch_tokens
 
     def encode(self, dialogue: str) -> list[int]:

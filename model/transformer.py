@@ -60,7 +60,10 @@ class ModelConfig:
 
 
 def rotary_table(config: ModelConfig) -> Tensor:
-    """Cosines and sines of every position, (context, 2, head_dim) float32 (Su et al. 2021)."""
+    """Cosines and sines of every position, (context, 2, head_dim) float32 (Su et al. 2021).
+
+    The first half of the channels turns the other way: its sines are negative.
+    """
     channel = torch.arange(0, config.head_dim, 2, dtype=torch.float64)
     frequency = config.rope_theta ** (-channel / config.head_dim)
     if (scaling := config.rope_scaling) is not None:
@@ -69,7 +72,7 @@ def rotary_table(config: ModelConfig) -> Tensor:
         share_kept = ((turns - low) / (high - low)).clamp(0, 1)
         frequency = share_kept * frequency + (1 - share_kept) * frequency / scaling.factor
     angle = torch.arange(config.context, dtype=torch.float64)[:, None] * frequency
-    angle = torch.cat((angle, angle), dim=-1)
+    angle = torch.cat((-angle, angle), dim=-1)
     return torch.stack((angle.cos(), angle.sin()), dim=1).float()
 
 
@@ -77,7 +80,7 @@ def rotate(x: Tensor, table: Tensor) -> Tensor:
     """Turn each pair (c, c + C/2) of `x` (B, heads, T, C) by `table` (B or 1, 1, T, 2, C)."""
     cos, sin = table.to(x.dtype).unbind(-2)
     first, second = x.chunk(2, dim=-1)
-    return x * cos + torch.cat((-second, first), dim=-1) * sin
+    return torch.addcmul(x * cos, torch.cat((second, first), dim=-1), sin)
 
 
 def attend_causally(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
@@ -95,7 +98,7 @@ def attend_from_one(q: Tensor, k: Tensor, v: Tensor, mask: Tensor,
     products are faster here than a fused kernel on a CPU. `shared` keys and values (1, K, P, C)
     come before those of every row and are read once for all; `mask` is then (B, 1, 1, P + S).
     """
-    rows = rearrange(q, "b (k g) 1 c -> b k g c", k=k.shape[1]) * q.shape[-1] ** -0.5
+    rows = q.unflatten(1, (k.shape[1], -1))[:, :, :, 0] * q.shape[-1] ** -0.5
     scores = rows @ k.transpose(-1, -2)
     if shared is not None:
         before = torch.einsum("bkgc,kpc->bkgp", rows, shared[0][0])
@@ -105,7 +108,7 @@ def attend_from_one(q: Tensor, k: Tensor, v: Tensor, mask: Tensor,
     if shared is not None:
         P = shared[1].shape[2]
         mixed = mixed + torch.einsum("bkgp,kpc->bkgc", weights[..., :P], shared[1][0])
-    return rearrange(mixed, "b k g c -> b (k g) 1 c")
+    return mixed.flatten(1, 2)[:, :, None]
 
 
 def at_columns(x: Tensor, at: Tensor) -> Tensor:
@@ -137,13 +140,13 @@ class Attention(nn.Module):
             asking = at_columns(x, at)
             turned = at_columns(table[:, 0].expand(len(x), -1, -1, -1), at)[:, None]
         q, k, v = (
-            rearrange(project(states), "b t (h c) -> b h t c", c=self.head_dim)
+            project(states).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
             for project, states in ((self.q_proj, asking), (self.k_proj, x), (self.v_proj, x))
         )
         if self.q_norm is not None:
             q, k = self.q_norm(q), self.k_norm(k)
         mixed = attend(rotate(q, turned), rotate(k, table), v)
-        return self.o_proj(rearrange(mixed, "b h t c -> b t (h c)"))
+        return self.o_proj(mixed.transpose(1, 2).flatten(2))
 
 
 class MLP(nn.Module):
@@ -275,7 +278,9 @@ class Transformer(nn.Module):
         columns = pad_right(packed.columns, device=rows.device)
 
         def keep(layer: int, k: Tensor, v: Tensor) -> None:
-            if packed.branch is not None:
+            if packed.branch is None:
+                k, v = k[:, :, : columns.shape[1]], v[:, :, : columns.shape[1]]
+            else:
                 k, v = (rearrange(rearrange(x, "b k t c -> b t k c")[packed.row[:, None], columns],
                                   "n t k c -> n k t c") for x in (k, v))
             cache.fill(layer, rows, k, v)
