@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 
 from cai import formats
 from cai.constitution import Constitution, load_constitution
@@ -17,6 +16,7 @@ from model.batches import alike, next_tokens, pad_right, random_steps
 from model.checkpoint import save_model
 from model.tokenizer import Tokenizer, train_tokenizer
 from model.transformer import ModelConfig, Transformer, initialise
+from model.vocabulary import learn_tokens
 from training.log import Log
 from training.optimizer import clip_gradients, linear, muon_and_adamw, take_step
 from training.options import Common, Flat, device_of, fused, precision, require, start
@@ -183,10 +183,8 @@ def main(options: Options) -> dict:
                                              device=device).flatten() for group in groups])
             learnt = targets >= 0
             with precision(options.common):
-                logits = model.logits(model.forward_groups(tokens)[learnt])
-            loss = F.cross_entropy(logits.float(), targets[learnt], weight,
-                                   reduction="sum") / learnt.sum()
-            loss.backward()
+                loss = learn_tokens(model, model.forward_groups(tokens)[learnt],
+                                    targets[learnt], weight[targets[learnt]])
             norm = clip_gradients(model.parameters(), 1.0)
             take_step(optimizers, linear(step, len(steps), 60))
             log.write(step, loss=loss.item(), gradient_norm=norm)

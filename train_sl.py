@@ -10,8 +10,8 @@ from cai import formats
 from cai.records import InputError, Revision, read_jsonl
 from model.batches import alike, next_tokens, pad_right, random_steps
 from model.checkpoint import load_model, load_tokenizer, save_model
-from model.scoring import token_logprobs
 from model.tokenizer import Tokenizer
+from model.vocabulary import learn_tokens
 from training.log import Log
 from training.optimizer import clip_gradients, fine_tuning, linear, take_step
 from training.options import Common, Flat, device_of, fused, precision, require, start
@@ -102,15 +102,12 @@ def main(options: Options) -> dict:
         for step, members in enumerate(steps):
             groups = [[members[n] for n in group]
                       for group in alike([lengths[n] for n in members])]
-            tokens = [pad_right([rows[n] for n in group], device=device) for group in groups]
-            targets = torch.cat([next_tokens(
-                [rows[n] for n in group], [given[n] for n in group], padded.shape[1],
-                device).flatten() for group, padded in zip(groups, tokens, strict=True)])
+            tokens = [pad_right([rows[n][:-1] for n in group], device=device) for group in groups]
+            targets = torch.cat([next_tokens([rows[n] for n in group], [given[n] for n in group],
+                                             device=device).flatten() for group in groups])
             learnt = targets >= 0
             with precision(options.common):
-                hidden = model.forward_groups(tokens)[learnt]
-                loss = -token_logprobs(model, hidden, targets[learnt]).mean()
-            loss.backward()
+                loss = learn_tokens(model, model.forward_groups(tokens)[learnt], targets[learnt])
             norm = clip_gradients(model.parameters(), 1.0)
             take_step(optimizers, linear(step, len(steps), options.warmup, options.final))
             total += loss.item()

@@ -17,10 +17,10 @@ from cai.records import Comparison, InputError, read_jsonl
 from cai.targets import target
 from model.batches import random_steps
 from model.checkpoint import AnyTokenizer, load_model, load_tokenizer, save_model
-from model.scoring import token_logprobs
 from model.transformer import Transformer
+from model.vocabulary import token_logprobs
 from rl.preference import accuracy, bradley_terry_loss, mixture_weights
-from rl.rollout import pack, response_states
+from rl.rollout import grouped, pack
 from training.log import Log
 from training.optimizer import adamw, clip_gradients, linear, take_step
 from training.options import Common, Flat, device_of, fused, precision, require
@@ -87,13 +87,12 @@ def tokenised(comparisons: list[Comparison], options: Options, tokenizer: AnyTok
 def reply_logprobs(model: Transformer, pairs: list[Pair], device: torch.device
                    ) -> tuple[Tensor, Tensor]:
     """Log-probability (N,) of each first and of each second reply. Differentiable."""
-    sums = []
-    for side in (0, 1):
-        tokens, start, mask = (tensor.to(device) for tensor in pack(
-            [pair.prompt for pair in pairs], [pair.replies[side] for pair in pairs]))
-        hidden, replies = response_states(model, tokens, start, mask.shape[1])
-        sums.append(token_logprobs(model, hidden, replies).masked_fill(~mask, 0.0).sum(1))
-    return sums[0], sums[1]
+    packed = pack([pair.prompt for pair in pairs] * 2,
+                  [pair.replies[side] for side in (0, 1) for pair in pairs])
+    tokens, start, mask = (tensor.to(device) for tensor in packed)
+    groups, states, targets = grouped(tokens, start, mask)
+    logprobs = token_logprobs(model, model.forward_groups(groups)[states], targets)
+    return torch.zeros(mask.shape, device=device).masked_scatter(mask, logprobs).sum(1).chunk(2)
 
 
 def main(options: Options) -> dict:

@@ -25,8 +25,9 @@ class Normalise(torch.autograd.Function):
         unit, scale, weight = ctx.saved_tensors
         along = gradient * unit
         mean = (along @ weight)[..., None] / unit.shape[-1]
-        return (torch.addcmul(gradient * weight, unit, mean, value=-1) * scale,
-                along.flatten(0, -2).sum(0), None)
+        by_weight = along.flatten(0, -2).sum(0)
+        torch.mul(gradient, weight, out=along)  # a new tensor for each step would cost as much
+        return along.addcmul_(unit, mean, value=-1).mul_(scale), by_weight, None
 
 
 class RMSNorm(nn.Module):

@@ -7,16 +7,13 @@ which response token r is drawn is the hidden state one position before it.
 from collections.abc import Iterator, Sequence
 
 import torch
-import torch.nn.functional as F
-from einops import rearrange
 from torch import Tensor
 
 from model.batches import batches_by_length
 from model.errors import PromptError
 from model.sharing import families, pack, row_length, shared_by_all
 from model.transformer import Transformer
-
-CHUNK = 1024  # rows of logits held at a time
+from model.vocabulary import token_logprobs
 
 
 def at_response(x: Tensor, start: Tensor, R: int) -> Tensor:
@@ -27,32 +24,6 @@ def at_response(x: Tensor, start: Tensor, R: int) -> Tensor:
     """
     index = (start[:, None] - 1 + torch.arange(R, device=x.device)).clamp(0, x.shape[1] - 1)
     return x[torch.arange(len(x), device=x.device)[:, None], index]
-
-
-def token_logprobs(model: Transformer, hidden: Tensor, targets: Tensor,
-                   temperature: float = 1.0) -> Tensor:
-    """Log-probability (...) float32 of each of `targets` (...) int64 from `hidden` (..., D).
-
-    The vocabulary is read `CHUNK` rows at a time; under autograd each chunk's logits are kept.
-    """
-    return token_logprobs_and_entropy(model, hidden, targets, temperature, entropy=False)[0]
-
-
-def token_logprobs_and_entropy(model: Transformer, hidden: Tensor, targets: Tensor,
-                               temperature: float = 1.0,
-                               entropy: bool = True) -> tuple[Tensor, Tensor | None]:
-    """As `token_logprobs`, and the entropy (...) in nats of each distribution, where asked."""
-    rows, wanted = rearrange(hidden, "... d -> (...) d"), rearrange(targets, "... -> (...)")
-    logprobs, entropies = [], []
-    for chunk, target in zip(rows.split(CHUNK), wanted.split(CHUNK), strict=True):
-        logits = model.logits(chunk).float()
-        logits = logits if temperature == 1 else logits / temperature
-        logprobs.append(-F.cross_entropy(logits, target, reduction="none"))
-        if entropy:
-            every = logits.log_softmax(-1)
-            entropies.append(-(every.exp() * every).sum(-1))
-    shape = targets.shape
-    return torch.cat(logprobs).view(shape), torch.cat(entropies).view(shape) if entropy else None
 
 
 @torch.no_grad()

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from model.batches import pad_right
 from model.cache import KVCache
+from model.gradients import Embed, Rotate
 from model.norm import RMSNorm
 from model.sharing import Packed, pack
 
@@ -62,7 +63,7 @@ class ModelConfig:
 def rotary_table(config: ModelConfig) -> Tensor:
     """Cosines and sines of every position, (context, 2, head_dim) float32 (Su et al. 2021).
 
-    The first half of the channels turns the other way: its sines are negative.
+    The sines of the first half of the channels are negative: there the other half is taken off.
     """
     channel = torch.arange(0, config.head_dim, 2, dtype=torch.float64)
     frequency = config.rope_theta ** (-channel / config.head_dim)
@@ -72,15 +73,13 @@ def rotary_table(config: ModelConfig) -> Tensor:
         share_kept = ((turns - low) / (high - low)).clamp(0, 1)
         frequency = share_kept * frequency + (1 - share_kept) * frequency / scaling.factor
     angle = torch.arange(config.context, dtype=torch.float64)[:, None] * frequency
-    angle = torch.cat((-angle, angle), dim=-1)
-    return torch.stack((angle.cos(), angle.sin()), dim=1).float()
+    turn = torch.stack((angle.cos(), -angle.sin(), angle.cos(), angle.sin()), dim=1).float()
+    return rearrange(turn, "t (half two) c -> t two (half c)", two=2)
 
 
 def rotate(x: Tensor, table: Tensor) -> Tensor:
-    """Turn each pair (c, c + C/2) of `x` (B, heads, T, C) by `table` (B or 1, 1, T, 2, C)."""
-    cos, sin = table.to(x.dtype).unbind(-2)
-    first, second = x.chunk(2, dim=-1)
-    return torch.addcmul(x * cos, torch.cat((second, first), dim=-1), sin)
+    """Turn each pair (c, c + C/2) of `x` (B, T, heads, C) by `table` (B or 1, T, 1, 2, C)."""
+    return Rotate.apply(x, *table.to(x.dtype).unbind(-2))
 
 
 def attend_causally(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
@@ -138,14 +137,15 @@ class Attention(nn.Module):
         asking, turned = x, table
         if at is not None:
             asking = at_columns(x, at)
-            turned = at_columns(table[:, 0].expand(len(x), -1, -1, -1), at)[:, None]
+            turned = at_columns(table[:, :, 0].expand(len(x), -1, -1, -1), at)[:, :, None]
         q, k, v = (
-            project(states).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+            project(states).unflatten(-1, (-1, self.head_dim))
             for project, states in ((self.q_proj, asking), (self.k_proj, x), (self.v_proj, x))
         )
         if self.q_norm is not None:
             q, k = self.q_norm(q), self.k_norm(k)
-        mixed = attend(rotate(q, turned), rotate(k, table), v)
+        mixed = attend(*(heads.transpose(1, 2)
+                         for heads in (rotate(q, turned), rotate(k, table), v)))
         return self.o_proj(mixed.transpose(1, 2).flatten(2))
 
 
@@ -260,11 +260,14 @@ class Transformer(nn.Module):
                                                                          strict=True)])
 
         def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            parts = zip(*(x.split(sizes, dim=2) for x in (q, k, v)), shapes, seen, strict=True)
-            return torch.cat([rearrange(attend_causally(*(
-                rearrange(x, "1 h (b t) c -> b h t c", t=shape[1]) for x in part),
+            # Cut and joined along rows as they lie in memory, so nothing is copied but the result.
+            parts = zip(*(rearrange(x, "1 h n c -> n h c").split(sizes) for x in (q, k, v)),
+                        shapes, seen, strict=True)
+            mixed = torch.cat([rearrange(attend_causally(*(
+                rearrange(x, "(b t) h c -> b h t c", t=shape[1]) for x in part),
                 None if mask is None else mask[:, None]),
-                "b h t c -> 1 h (b t) c") for *part, shape, mask in parts], dim=2)
+                "b h t c -> (b t) h c") for *part, shape, mask in parts])
+            return rearrange(mixed, "n h c -> 1 h n c")
 
         tokens = torch.cat([group.flatten() for group in groups])
         return self.run(tokens[None], positions[None], lambda layer: attend)[0]
@@ -322,8 +325,8 @@ class Transformer(nn.Module):
 
         The last layer computes columns `at` (B, M) alone, where given: nothing reads the others.
         """
-        x = self.model.embed_tokens(tokens)
-        table = self.table[positions][:, None]
+        x = Embed.apply(self.model.embed_tokens.weight, tokens)
+        table = self.table[positions][:, :, None]
         last = self.config.layers - 1
         for layer, block in enumerate(self.model.layers):
             x = block(x, table, attend(layer), at if layer == last else None)

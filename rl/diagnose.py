@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from model.scoring import at_response
 from model.text import Sampler
+from model.vocabulary import token_logprobs
 from rl.reward import kl_k1
-from rl.rollout import logprobs_and_entropy, pack, response_logprobs
+from rl.rollout import pack, response_logprobs
 
 
 def policy_numbers(sample: Sampler, reference: nn.Module, prompts: Sequence[str],
@@ -44,15 +46,21 @@ def scorer_parity(sampled: Sequence[Sequence[float]], rescored: Tensor) -> float
 def padding_change(policy: nn.Module, tokens: Tensor, start: Tensor, response_mask: Tensor,
                    filler: int, width: int = 8) -> float:
     """Largest change of a log-prob between a row alone and all rows with `width` fillers more."""
-    padded, _ = logprobs_and_entropy(policy, pad(tokens, (0, width), value=filler), start,
-                                     response_mask, 1.0)
+    padded = _logprobs(policy, pad(tokens, (0, width), value=filler), start, response_mask)
     changes = []
     for row, count in enumerate(response_mask.sum(1).tolist()):
         end = int(start[row]) + count
-        alone, _ = logprobs_and_entropy(policy, tokens[row: row + 1, :end], start[row: row + 1],
-                                        response_mask[row: row + 1, :count], 1.0)
+        alone = _logprobs(policy, tokens[row: row + 1, :end], start[row: row + 1],
+                          response_mask[row: row + 1, :count])
         changes.append(float((alone[0] - padded[row, :count]).abs().max()))
     return max(changes)
+
+
+def _logprobs(policy: nn.Module, tokens: Tensor, start: Tensor, response_mask: Tensor) -> Tensor:
+    """Log-probabilities (B, R) of the response tokens by one pass over rows padded as they are."""
+    width = response_mask.shape[1]
+    return token_logprobs(policy, at_response(policy(tokens), start, width),
+                          at_response(tokens, start + 1, width))
 
 
 def kl_upper(logprobs: Tensor, reference_logprobs: Tensor) -> float:

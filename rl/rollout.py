@@ -11,7 +11,9 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor, nn
 
-from model.scoring import at_response, token_logprobs, token_logprobs_and_entropy
+from model.batches import alike
+from model.scoring import at_response
+from model.vocabulary import token_logprobs
 
 
 @dataclass(frozen=True)
@@ -93,51 +95,38 @@ def select(rollout: Rollout, rows: Tensor) -> Rollout:
     return Rollout(**chosen, kind=tuple(rollout.kind[row] for row in rows.tolist()))
 
 
-def length_groups(
-    start: Tensor, response_mask: Tensor, chunk_rows: int
-) -> list[tuple[Tensor, int, int]]:
-    """All rows in groups of `chunk_rows` of about equal length, the last one smaller.
+def chunks_by_length(start: Tensor, response_mask: Tensor, chunk_rows: int) -> list[Tensor]:
+    """All rows in chunks (N,) int64 of `chunk_rows` of about equal length, the last one smaller."""
+    lengths = start + response_mask.sum(dim=1)
+    return list(lengths.argsort(stable=True).split(chunk_rows))
 
-    Returns (rows (N,) int64, T, R) a group, T and R being all that these rows need: under a causal
-    mask, right padding can be cut off without changing anything.
+
+def grouped(
+    tokens: Tensor, start: Tensor, response_mask: Tensor
+) -> tuple[list[Tensor], Tensor, Tensor]:
+    """Rows as groups of like length, and where in these the response tokens are drawn from.
+
+    Returns (groups, states, targets): groups as `forward_groups` takes them; of the N True places
+    of the mask, row by row, states (N,) int64 the index of the state before each response token
+    among all positions of all groups, and targets (N,) int64 these tokens. A row's last token is
+    left out: nothing is drawn after it.
     """
-    counts = response_mask.sum(dim=1)
-    lengths = start + counts
-    return [
-        (rows, int(lengths[rows].max()), int(counts[rows].max()))
-        for rows in lengths.argsort(stable=True).split(chunk_rows)
-    ]
+    lengths = start + response_mask.sum(dim=1) - 1
+    first, passed, groups = torch.empty_like(start), 0, []
+    for rows in alike(lengths.tolist()):
+        width = int(lengths[rows].max())
+        groups.append(tokens[rows, :width])
+        first[rows] = torch.arange(passed, passed + groups[-1].numel(), width,
+                                   device=start.device)
+        passed += groups[-1].numel()
+    response = torch.arange(response_mask.shape[1], device=start.device)
+    states = (first + start - 1)[:, None] + response
+    return groups, states[response_mask], response_tokens(tokens, start, response_mask)
 
 
-def response_states(
-    trunk: nn.Module, tokens: Tensor, start: Tensor, width: int
-) -> tuple[Tensor, Tensor]:
-    """The trunk's outputs (B, R, ...) from which `width` = R response tokens are drawn, and these.
-
-    Cutting to the response before the vocabulary is applied spares the prompt's logits.
-    """
-    # Response token r stands one place after the state it is drawn from.
-    return at_response(trunk(tokens), start, width), at_response(tokens, start + 1, width)
-
-
-def logprobs_and_entropy(
-    policy: nn.Module, tokens: Tensor, start: Tensor, response_mask: Tensor, temperature: float
-) -> tuple[Tensor, Tensor]:
-    """Log-probability of each response token and entropy (nats) of its distribution, both (B, R).
-
-    Differentiable; zero where masked.
-    """
-    hidden, targets = response_states(policy, tokens, start, response_mask.shape[1])
-    logprobs, entropy = token_logprobs_and_entropy(policy, hidden, targets, temperature)
-    return logprobs.masked_fill(~response_mask, 0.0), entropy.masked_fill(~response_mask, 0.0)
-
-
-def state_values(
-    value_model: nn.Module, tokens: Tensor, start: Tensor, response_mask: Tensor
-) -> Tensor:
-    """Value (B, R) float32 of the state before each response token. Differentiable; zero masked."""
-    values = at_response(value_model(tokens), start, response_mask.shape[1])
-    return values.masked_fill(~response_mask, 0.0)
+def response_tokens(tokens: Tensor, start: Tensor, response_mask: Tensor) -> Tensor:
+    """The response tokens (N,) int64 at the mask's True places, row by row."""
+    return at_response(tokens, start + 1, response_mask.shape[1])[response_mask]
 
 
 def response_logprobs(
@@ -154,8 +143,8 @@ def response_logprobs(
     policy and for the reference alike.
     """
 
-    def score(tokens: Tensor, start: Tensor, response_mask: Tensor) -> Tensor:
-        hidden, targets = response_states(policy, tokens, start, response_mask.shape[1])
+    def score(groups: list[Tensor], states: Tensor, targets: Tensor) -> Tensor:
+        hidden = policy.forward_groups(groups)[states]
         return token_logprobs(policy, hidden, targets, temperature)
 
     return _by_length(score, tokens, start, response_mask, chunk_rows)
@@ -170,15 +159,15 @@ def response_values(
 ) -> Tensor:
     """Values (B, R) of the states before the response tokens, without gradient, by chunks."""
 
-    def score(tokens: Tensor, start: Tensor, response_mask: Tensor) -> Tensor:
-        return state_values(value_model, tokens, start, response_mask)
+    def score(groups: list[Tensor], states: Tensor, targets: Tensor) -> Tensor:
+        return value_model.score_groups(groups, states)
 
     return _by_length(score, tokens, start, response_mask, chunk_rows)
 
 
 @torch.no_grad()
 def _by_length(
-    score: Callable[[Tensor, Tensor, Tensor], Tensor],
+    score: Callable[[list[Tensor], Tensor, Tensor], Tensor],
     tokens: Tensor,
     start: Tensor,
     response_mask: Tensor,
@@ -186,8 +175,8 @@ def _by_length(
 ) -> Tensor:
     """`score` of every row, in its own place (B, R) float32, zero where masked."""
     result = torch.zeros(response_mask.shape, device=tokens.device)
-    for rows, length, width in length_groups(start, response_mask, chunk_rows):
-        mask = response_mask[rows, :width]
-        scored = score(tokens[rows, :length], start[rows], mask).float()
-        result[rows, :width] = scored.masked_fill(~mask, 0.0)
+    for rows in chunks_by_length(start, response_mask, chunk_rows):
+        mask = response_mask[rows]
+        scored = score(*grouped(tokens[rows], start[rows], mask)).float()
+        result[rows] = result[rows].masked_scatter(mask, scored)
     return result

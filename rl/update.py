@@ -10,14 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from rl.advantage import (
-    gae,
-    group_relative,
-    leave_one_out,
-    masked_mean,
-    scale_only,
-    whiten,
-)
+from model.vocabulary import token_loss
+from rl.advantage import gae, group_relative, leave_one_out, scale_only, whiten
 from rl.options import PPOOptions
 from rl.ppo_loss import (
     clipped_value_loss,
@@ -28,7 +22,7 @@ from rl.ppo_loss import (
     value_loss,
 )
 from rl.reward import missing_end_scores, token_kl, token_rewards
-from rl.rollout import Rollout, length_groups, logprobs_and_entropy, select, state_values
+from rl.rollout import Rollout, chunks_by_length, grouped, select
 
 
 def penalised_rewards(
@@ -146,37 +140,53 @@ def _accumulate(
     part, advantages, returns = select(rollout, rows), advantages[rows], returns[rows]
     tokens = part.response_mask.sum()
     total: dict[str, Tensor] = {}
-    groups = length_groups(part.start, part.response_mask, options.chunk_rows)
-    for group, length, width in groups:
-        chunk = select(part, group)
-        mask = chunk.response_mask[:, :width]
-        context = chunk.tokens[:, :length], chunk.start, mask
-        old_logprobs, old_values = chunk.logprobs[:, :width], chunk.values[:, :width]
+    for chunk in chunks_by_length(part.start, part.response_mask, options.chunk_rows):
         # Means over a chunk's tokens, weighted by their number, add up to the minibatch's mean.
-        weight = mask.sum() / tokens
-
-        logprobs, entropy = logprobs_and_entropy(policy, *context, options.temperature)
-        surrogate = policy_loss(
-            logprobs, old_logprobs, advantages[group, :width], mask, options.clip
-        )
-        bonus = entropy_bonus(entropy, mask, options.entropy_coefficient)
-        (weight * (surrogate - bonus)).backward()
-
-        figures = ratio_statistics(logprobs, old_logprobs, mask, options.clip) | {
-            "policy_loss": surrogate.detach(),
-            "entropy": masked_mean(entropy.detach(), mask),
-        }
-        if options.advantages == "gae":
-            values = state_values(value_model, *context)
-            targets = returns[group, :width]
-            if options.value_clip > 0:
-                errors = clipped_value_loss(values, old_values, targets, mask, options.value_clip)
-            else:
-                errors = value_loss(values, targets, mask)
-            (weight * errors).backward()
-            figures["value_loss"] = errors.detach()
-        total = _add(total, figures, weight)
+        share = part.response_mask[chunk].sum() / tokens
+        figures = _learn(policy, value_model, select(part, chunk), advantages[chunk],
+                         returns[chunk], share, options)
+        total = _add(total, figures, share)
     return total
+
+
+def _learn(
+    policy: nn.Module,
+    value_model: nn.Module,
+    chunk: Rollout,
+    advantages: Tensor,
+    returns: Tensor,
+    share: Tensor,
+    options: PPOOptions,
+) -> dict[str, Tensor]:
+    """Gradients of `share` of a chunk's mean losses, and its figures. N response tokens."""
+    mask = chunk.response_mask
+    groups, states, targets = grouped(chunk.tokens, chunk.start, mask)
+    counted = torch.ones_like(targets, dtype=torch.bool)
+    old_logprobs, advantages = chunk.logprobs[mask], advantages[mask]
+
+    def surrogate(logprobs: Tensor, entropy: Tensor, rows: slice) -> Tensor:
+        loss = policy_loss(logprobs, old_logprobs[rows], advantages[rows], counted[rows],
+                           options.clip)
+        if options.entropy_coefficient > 0:
+            loss = loss - entropy_bonus(entropy, counted[rows], options.entropy_coefficient)
+        return share * loss * len(logprobs) / len(targets)
+
+    hidden = policy.forward_groups(groups)[states]
+    learnt = token_loss(policy, hidden, targets, surrogate, options.temperature, entropy=True)
+    given = learnt.logprobs, old_logprobs
+    figures = ratio_statistics(*given, counted, options.clip) | {
+        "policy_loss": policy_loss(*given, advantages, counted, options.clip),
+        "entropy": learnt.entropy.mean(),
+    }
+    hidden.backward(learnt.gradient)
+    if options.advantages == "gae":
+        values = value_model.score_groups(groups, states)
+        seen = values, chunk.values[mask], returns[mask], counted
+        errors = (clipped_value_loss(*seen, options.value_clip) if options.value_clip > 0
+                  else value_loss(values, returns[mask], counted))
+        (share * errors).backward()
+        figures["value_loss"] = errors.detach()
+    return figures
 
 
 def _add(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from fakes import LogitModel
 from torch import Tensor, nn
 
 import evaluate
@@ -22,11 +23,11 @@ WORDS = 12
 PREFERENCE = {"preference_shuffled", "preference_empty", "preference_echoed", "length_bias"}
 
 
-class Causal(nn.Module):
+class Causal(LogitModel):
     """A policy whose logits depend on the last two tokens."""
 
     def __init__(self, seed: int):
-        super().__init__()
+        super().__init__(WORDS)
         generator = torch.Generator().manual_seed(seed)
         self.table = nn.Parameter(torch.randn(2, WORDS, WORDS, generator=generator))
 
@@ -34,9 +35,6 @@ class Causal(nn.Module):
         before = torch.roll(tokens, 1, dims=1)
         before[:, 0] = 0
         return self.table[0][tokens] + self.table[1][before]
-
-    def logits(self, hidden: Tensor) -> Tensor:
-        return hidden
 
 
 class Leaking(Causal):

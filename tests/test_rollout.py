@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from fakes import Grouped
 from torch import nn
 
 from rl.rollout import (
     Rollout,
-    length_groups,
-    logprobs_and_entropy,
+    chunks_by_length,
+    grouped,
     pack,
     response_logprobs,
     response_values,
@@ -20,14 +21,15 @@ PROMPTS = [[5, 6, 7], [8], [9, 4], [3, 3, 3, 3]]
 COMPLETIONS = [[1, 2], [3, 4, 5, 6], [7], [2, 8, 1]]
 
 
-class CausalSum(nn.Module):
+class CausalSum(Grouped):
     """State t is a squashed sum of the embeddings up to t; counts the states given to the head."""
 
     def __init__(self) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(0)
         self.embedding = nn.Parameter(torch.randn(10, 6, generator=generator))
-        self.head = nn.Parameter(torch.randn(10, 6, generator=generator))
+        self.lm_head = nn.Linear(6, 10, bias=False)
+        self.lm_head.weight.data.normal_(generator=generator)
         self.logit_rows = 0
 
     def forward(self, tokens: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
@@ -35,10 +37,10 @@ class CausalSum(nn.Module):
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         self.logit_rows += hidden[..., 0].numel()
-        return hidden @ self.head.T
+        return self.lm_head(hidden)
 
 
-class CausalScalar(nn.Module):
+class CausalScalar(Grouped):
     """The scalar at t is the sum of the token ids up to t."""
 
     def forward(self, tokens: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
@@ -90,13 +92,20 @@ def test_select_takes_every_field_of_the_rows_in_order() -> None:
         assert torch.equal(getattr(chosen, name)[1], getattr(whole, name)[0])
 
 
-def test_length_groups_hold_every_row_once_and_no_more_columns_than_needed() -> None:
+def test_chunks_hold_every_row_once_the_short_ones_together() -> None:
     whole = rollout()
-    groups = length_groups(whole.start, whole.response_mask, 3)
-    assert sorted(torch.cat([rows for rows, _, _ in groups]).tolist()) == [0, 1, 2, 3]
-    assert [(sorted(rows.tolist()), length, width) for rows, length, width in groups] == [
-        ([0, 1, 2], 5, 4), ([3], 7, 3),
-    ]
+    chunks = chunks_by_length(whole.start, whole.response_mask, 3)
+    assert [sorted(rows.tolist()) for rows in chunks] == [[0, 1, 2], [3]]
+
+
+def test_groups_hold_each_row_but_its_last_token_and_point_to_each_response() -> None:
+    packed = pack([[5] * 20, [8], [9, 4]], [[1, 2], [3, 4, 5, 6], [7]])
+    groups, states, targets = grouped(*packed)
+    assert [group.shape for group in groups] == [(1, 21), (1, 4), (1, 2)]
+    assert targets.tolist() == [1, 2, 3, 4, 5, 6, 7]
+    flat = torch.cat([group.flatten() for group in groups])
+    # Each response token is drawn from the state at the token before it.
+    assert flat[states].tolist() == [5, 1, 8, 3, 4, 5, 4]
 
 
 def by_hand(model: CausalSum, b: int, temperature: float) -> list[float]:
@@ -120,23 +129,17 @@ def test_logprobs_are_those_of_each_token_after_its_own_history(chunk_rows, temp
         assert found[b, : len(completion)].tolist() == pytest.approx(expected, abs=1e-5)
 
 
-def test_logprobs_for_training_agree_with_those_of_the_rollout_and_ignore_padding() -> None:
+def test_what_pads_a_row_changes_no_logprob() -> None:
     model, (tokens, start, mask) = CausalSum(), pack(PROMPTS, COMPLETIONS)
-    fixed = response_logprobs(model, tokens, start, mask)
     padded = nn.functional.pad(tokens, (0, 3), value=9)
-    for given in (tokens, padded):
-        found, entropy = logprobs_and_entropy(model, given, start, mask, 1.0)
-        torch.testing.assert_close(found, fixed)
-        assert found.requires_grad and not entropy[~mask].any()
-    probabilities = model.logits(model(tokens[:1]))[0, 2].softmax(-1)
-    expected = -(probabilities * probabilities.log()).sum()
-    torch.testing.assert_close(entropy[0, 0], expected)
+    torch.testing.assert_close(response_logprobs(model, padded, start, mask),
+                               response_logprobs(model, tokens, start, mask))
 
 
 def test_the_vocabulary_is_applied_at_response_positions_only() -> None:
     model, packed = CausalSum(), pack([[1] * 50, [2] * 50], [[3, 4], [5]])
     response_logprobs(model, *packed)
-    assert model.logit_rows == 4
+    assert model.logit_rows == 3
 
 
 @pytest.mark.parametrize("chunk_rows", [1, 64])

@@ -1,20 +1,15 @@
 """The scorer against cross-entropy, and its two ways to one number."""
 
-import math
-
 import pytest
 import torch
 import torch.nn.functional as F
 
-from model import scoring
 from model.batches import pad_right
 from model.heads import ScalarModel
 from model.scoring import (
     at_response,
     score_choices,
     score_continuations,
-    token_logprobs,
-    token_logprobs_and_entropy,
 )
 
 PAIRS = [([5], [6, 7, 8]), ([7, 8, 9, 1], [2]), ([1, 2, 3, 4, 5, 6], [39, 0]), ([30, 31], [4] * 9),
@@ -85,24 +80,6 @@ def test_at_response_by_hand() -> None:
     assert at_response(x, torch.tensor([2, 3]), 3).tolist() == [[11, 12, 13], [22, 23, 23]]
     wide = torch.stack((x, -x), dim=-1)
     assert at_response(wide, torch.tensor([1, 4]), 1).tolist() == [[[10, -10]], [[23, -23]]]
-
-
-def test_entropy_of_known_distributions(tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = tiny(vocab_size=4, width=4, tied=False)
-    with torch.no_grad():
-        model.lm_head.weight.copy_(torch.eye(4))
-    p = torch.tensor([0.5, 0.25, 0.125, 0.125])
-    hidden = torch.stack((torch.zeros(4), p.log(), p.log() + 3.0)).view(1, 3, 4)
-    monkeypatch.setattr(scoring, "CHUNK", 2)
-    targets = torch.tensor([[3, 1, 0]])
-    logprobs, entropy = token_logprobs_and_entropy(model, hidden, targets)
-    torch.testing.assert_close(logprobs, torch.tensor([[0.25, 0.25, 0.5]]).log())
-    torch.testing.assert_close(entropy, torch.tensor([[2.0, 1.75, 1.75]]) * math.log(2))
-    torch.testing.assert_close(token_logprobs(model, hidden, targets), logprobs)
-    cool, _ = token_logprobs_and_entropy(model, hidden, targets, temperature=0.5)
-    squared = p.square() / p.square().sum()
-    torch.testing.assert_close(cool, torch.stack((torch.tensor(0.25), squared[1],
-                                                  squared[0])).log()[None])
 
 
 def test_impossible_pairs_are_refused(tiny) -> None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from fakes import Grouped, LogitModel
 from torch import Tensor, nn
 
 from model.errors import OptionError
@@ -14,21 +15,18 @@ from rl.update import estimate, penalised_rewards, ppo_update, shuffled_minibatc
 WORDS = 6
 
 
-class Bandit(nn.Module):
+class Bandit(LogitModel):
     """A policy whose logits depend on the last token alone: one row of a table each."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(WORDS)
         self.table = nn.Parameter(torch.zeros(WORDS, WORDS))
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         return self.table[tokens]
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        return hidden
 
-
-class Guess(nn.Module):
+class Guess(Grouped):
     """A value for each last token."""
 
     def __init__(self) -> None:
