@@ -25,7 +25,7 @@ from model.heads import ScalarModel
 from model.text import PreferenceScorer, Sampler
 from rl.options import PPOOptions
 from rl.reward import Reward, kl_controller, score_replies
-from rl.rollout import Rollout, pack, response_logprobs, response_values
+from rl.rollout import Rollout, pack, response_logprobs, response_logprobs_and_values
 from rl.update import estimate, penalised_rewards, ppo_update
 from training.log import Log
 from training.optimizer import adamw, linear, set_rate
@@ -69,6 +69,9 @@ class Options:
     value_start: Literal["preference_model", "policy"] = "preference_model"
     """What the value model starts as; as the policy, with a head of zeros, where tokenizers
     differ."""
+    shared_trunk: bool = False
+    """Let the value be a head on the policy's own hidden states: half the passes and memory. The
+    head alone then starts as the preference model's."""
     ppo: PPOOptions = PPOOptions()
     """PPO itself."""
     common: Flat[Common] = field(default_factory=Common)
@@ -124,6 +127,10 @@ class Actors:
         learnt = shared and options.value_start == "preference_model"
         self.value = (load_scalar_model(options.preference_model, device) if learnt
                       else ScalarModel(copy.deepcopy(self.policy)).to(device))
+        if options.shared_trunk:
+            if self.value.config.width != self.policy.config.width:
+                self.value = ScalarModel(self.policy)
+            self.value.transformer = self.policy
         self.reward = reward or preference(options.preference_model, options.common)
         self.held_out = (preference(options.held_out, options.common) if options.held_out
                          else self.reward)
@@ -170,12 +177,17 @@ def sample(actors: Actors, prompts: list[Prompt], step: int, options: Options,
     settings = options.ppo.temperature, options.ppo.chunk_rows
     turns = [prompt.turns for prompt in prompts]
     with precision(options.common):
+        if options.ppo.advantages == "gae":
+            logprobs, values = response_logprobs_and_values(actors.policy, actors.value, *packed,
+                                                            *settings)
+        else:
+            logprobs = response_logprobs(actors.policy, *packed, *settings)
+            values = torch.zeros_like(logprobs)
         rollout = Rollout(
             *packed,
-            response_logprobs(actors.policy, *packed, *settings),
+            logprobs,
             response_logprobs(actors.reference, *packed, *settings),
-            response_values(actors.value, *packed, options.ppo.chunk_rows)
-            if options.ppo.advantages == "gae" else torch.zeros(packed[2].shape, device=device),
+            values,
             score_replies(actors.reward, turns, replies).to(device),
             torch.tensor([each.ended for each in done], device=device),
             tuple(prompt.kind for prompt in prompts))
@@ -207,7 +219,8 @@ def main(options: Options, reward: Reward | None = None) -> dict:
     actors = Actors(options, device, reward)
     prompts = read(options, actors)
     policy_optimizer = adamw(actors.policy, options.policy_rate, eps=1e-5)
-    value_optimizer = adamw(actors.value, options.value_rate, eps=1e-5)
+    value_optimizer = adamw(actors.value.head if options.shared_trunk else actors.value,
+                            options.value_rate, eps=1e-5)
     learning = {"policy": actors.policy, "value": actors.value,
                 "policy_optimizer": policy_optimizer, "value_optimizer": value_optimizer}
     generator = torch.Generator().manual_seed(seed)

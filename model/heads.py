@@ -28,14 +28,18 @@ class ScalarModel(nn.Module):
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         """The scalar (B, T) float32 at every position of `tokens` (B, T) int64."""
-        return self.head(self.transformer(tokens, mask).float())[..., 0]
+        return self.read(self.transformer(tokens, mask))
 
     def score(self, tokens: Tensor, last: Tensor) -> Tensor:
         """The scalar (B,) float32 at index `last` (B,) int64, where the end-of-context token is."""
         hidden = self.transformer(tokens)
         rows = torch.arange(len(tokens), device=tokens.device)
-        return self.head(hidden[rows, last].float())[..., 0]
+        return self.read(hidden[rows, last])
 
     def score_groups(self, groups: Sequence[Tensor], last: Tensor) -> Tensor:
         """As `score` of groups of unequal length; `last` counts as `forward_groups` does."""
-        return self.head(self.transformer.forward_groups(groups)[last].float())[:, 0]
+        return self.read(self.transformer.forward_groups(groups)[last])
+
+    def read(self, hidden: Tensor) -> Tensor:
+        """The scalar (...) float32 that the head reads off hidden states (..., D)."""
+        return self.head(hidden.float())[..., 0]

@@ -41,6 +41,8 @@ class PPOOptions:
     """Half-width of the interval about 1 in which a probability ratio is free to move [PPO]."""
     value_clip: float = 0.2
     """Reward units that a value may move from its rollout value; 0: unclipped [N+]."""
+    value_weight: float = 0.1
+    """Weight of the value's loss in the gradient of a trunk that it shares with the policy [N+]."""
     whiten_advantages: Whitening = "shift"
     """Masked advantages to mean 0 and variance 1, to variance 1 only, or left alone [N+]."""
     whiten_rewards: bool = False
@@ -77,7 +79,8 @@ class PPOOptions:
         for name, literal in choices.items():
             expected = get_args(literal)
             _require(getattr(self, name) in expected, self, name, f"one of {', '.join(expected)}")
-        for name in ("kl_coefficient", "value_clip", "entropy_coefficient", "max_grad_norm"):
+        for name in ("kl_coefficient", "value_clip", "value_weight", "entropy_coefficient",
+                     "max_grad_norm"):
             _require(0 <= getattr(self, name) < float("inf"), self, name, "a number from 0 up")
         for name in ("kl_horizon", "clip", "temperature"):
             _require(0 < getattr(self, name) < float("inf"), self, name, "a number above 0")

@@ -165,6 +165,34 @@ def response_values(
     return _by_length(score, tokens, start, response_mask, chunk_rows)
 
 
+def response_logprobs_and_values(
+    policy: nn.Module,
+    value_model: nn.Module,
+    tokens: Tensor,
+    start: Tensor,
+    response_mask: Tensor,
+    temperature: float = 1.0,
+    chunk_rows: int = 64,
+) -> tuple[Tensor, Tensor]:
+    """Both of the above, by one pass where policy and value model share their trunk."""
+    packed = tokens, start, response_mask
+    if not shares_trunk(policy, value_model):
+        return (response_logprobs(policy, *packed, temperature, chunk_rows),
+                response_values(value_model, *packed, chunk_rows))
+
+    def score(groups: list[Tensor], states: Tensor, targets: Tensor) -> Tensor:
+        hidden = policy.forward_groups(groups)[states]
+        return torch.stack((token_logprobs(policy, hidden, targets, temperature),
+                            value_model.read(hidden)), dim=-1)
+
+    return _by_length(score, *packed, chunk_rows).unbind(-1)
+
+
+def shares_trunk(policy: nn.Module, value_model: nn.Module) -> bool:
+    """Whether the values are read off the policy's own hidden states."""
+    return getattr(value_model, "transformer", None) is policy
+
+
 @torch.no_grad()
 def _by_length(
     score: Callable[[list[Tensor], Tensor, Tensor], Tensor],
@@ -173,10 +201,13 @@ def _by_length(
     response_mask: Tensor,
     chunk_rows: int,
 ) -> Tensor:
-    """`score` of every row, in its own place (B, R) float32, zero where masked."""
-    result = torch.zeros(response_mask.shape, device=tokens.device)
+    """`score` (N, ...) of every row, in its own place (B, R, ...) float32, zero where masked."""
+    result = None
     for rows in chunks_by_length(start, response_mask, chunk_rows):
         mask = response_mask[rows]
         scored = score(*grouped(tokens[rows], start[rows], mask)).float()
-        result[rows] = result[rows].masked_scatter(mask, scored)
+        if result is None:
+            result = scored.new_zeros(*response_mask.shape, *scored.shape[1:])
+        # The rows of this chunk, each its responses in order: as `scored` counts them.
+        result[rows[:, None].expand_as(mask)[mask], mask.nonzero()[:, 1]] = scored
     return result

@@ -22,7 +22,7 @@ from rl.ppo_loss import (
     value_loss,
 )
 from rl.reward import missing_end_scores, token_kl, token_rewards
-from rl.rollout import Rollout, chunks_by_length, grouped, select
+from rl.rollout import Rollout, chunks_by_length, grouped, select, shares_trunk
 
 
 def penalised_rewards(
@@ -74,6 +74,9 @@ def ppo_update(
     generator: torch.Generator,
 ) -> dict[str, float]:
     """Step both models over the rollouts; the figures are means over the minibatches seen.
+
+    Where they share their trunk, one pass serves both, the value's loss reaches the trunk by its
+    weight, and the policy's optimizer is to step all but the value's head.
 
     advantages, returns: (B, R) of `estimate`; generator: a CPU generator that shuffles the rows.
     Figures: policy_loss, value_loss, entropy (nats a token), policy_grad_norm, value_grad_norm
@@ -178,14 +181,17 @@ def _learn(
         "policy_loss": policy_loss(*given, advantages, counted, options.clip),
         "entropy": learnt.entropy.mean(),
     }
-    hidden.backward(learnt.gradient)
+    losses, gradients = [hidden], [learnt.gradient]
     if options.advantages == "gae":
-        values = value_model.score_groups(groups, states)
+        one_trunk = shares_trunk(policy, value_model)
+        values = value_model.read(hidden) if one_trunk else value_model.score_groups(groups, states)
         seen = values, chunk.values[mask], returns[mask], counted
         errors = (clipped_value_loss(*seen, options.value_clip) if options.value_clip > 0
                   else value_loss(values, returns[mask], counted))
-        (share * errors).backward()
+        losses.append(share * errors * (options.value_weight if one_trunk else 1.0))
+        gradients.append(None)
         figures["value_loss"] = errors.detach()
+    torch.autograd.backward(losses, gradients)
     return figures
 
 
