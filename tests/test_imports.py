@@ -22,9 +22,10 @@ ROOMS = {
 GRANTED = {("cai/plotting.py", "matplotlib"), ("cai/collective/look.py", "matplotlib"),
            ("cai/collective/__main__.py", "model"), ("model/json_tokenizer.py", "tokenizers")}
 # Imported only where they are asked for.
-DEFERRED = {"wandb", "tokenizers"}
+DEFERRED = {"wandb", "tokenizers", "transformers", "trl", "datasets"}
 SCRIPTS = {"train_base", "make_prompts", "make_revisions", "train_sl", "make_comparisons",
            "train_pm", "train_ppo", "evaluate", "run_cai", "chat"}
+ASK_SCRIPTS = ("benchmarks", "experiments", "tests")
 # Who may know the truth, and who may ask those that see it through noise.
 KEEPERS = {
     "world.truth": ("world/people.py", "evaluate.py", "experiments/measure.py", "tests/"),
@@ -66,8 +67,8 @@ def room_faults(name: str, module: str) -> Iterator[str]:
         allowed_here = (name, top) in GRANTED
         if not allowed_here and not (room == "world" and module.startswith(WORLD_MAY_USE)):
             yield f"not for {room}/"
-    if top in SCRIPTS and name != "run_cai.py" and room not in ("tests", "experiments"):
-        yield "a script is imported by run_cai.py, tests and experiments alone"
+    if top in SCRIPTS and name != "run_cai.py" and room not in ASK_SCRIPTS:
+        yield f"a script is imported by run_cai.py and {', '.join(ASK_SCRIPTS)} alone"
     for kept, keepers in KEEPERS.items():
         if module == kept and not name.startswith(keepers):
             yield f"{kept} is for {', '.join(keepers)}"
@@ -128,6 +129,10 @@ def test_top_level_holds_the_scripts_alone() -> None:
     ("experiments/dpo.py", "from world import truth"),
     ("train_pm.py", "from train_sl import main"),
     ("training/new.py", "import train_sl"),
+    ("training/new.py", "from benchmarks import measure"),
+    ("benchmarks/new.py", "import transformers"),
+    ("benchmarks/new.py", "from trl import RewardTrainer"),
+    ("benchmarks/new.py", "from world.truth import grade"),
     ("rl/new.py", "import importlib\nx = importlib.import_module('cai')"),
     ("rl/new.py", "from . import reward"),
 ])
@@ -151,6 +156,7 @@ def test_a_crossing_is_seen(tmp_path: Path, name: str, line: str) -> None:
     ("make_comparisons.py", "from world.people import vote"),
     ("run_cai.py", "import train_sl\nfrom rl import update\nfrom world import corpus"),
     ("tests/test_new.py", "import train_sl\nimport world.truth"),
+    ("benchmarks/new.py", "import train_pm\ndef f():\n    import transformers"),
 ])
 def test_a_door_is_open(tmp_path: Path, name: str, line: str) -> None:
     path = tmp_path / name

@@ -1,0 +1,146 @@
+"""Costs measured against the project's own: of a cached token, of vocabulary, of the whole demo."""
+
+import json
+import multiprocessing
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch._dynamo as dynamo
+
+from benchmarks.floor import Floor
+from benchmarks.generation import noise
+from benchmarks.measure import BenchmarkError, Result, in_turns, rounded, timed
+from benchmarks.setting import Setting
+from benchmarks.shapes import TINY, described, random_model, random_tokens
+from benchmarks.steps import learn
+from model.generate import Sampling, generate
+from model.transformer import ModelConfig
+from training.optimizer import adamw
+from training.options import fused
+from training.stage import ROOT
+
+CACHED, ROWS = (256, 512, 1024, 2048, 4096), 4
+SPAN = 128  # tokens over which the cost of one is measured
+VOCABULARIES, ALLOWED = (8192, 131_072), 1.1
+FIRST_DEMO = 965.0  # seconds of the first whole demo on two threads: docs/log.md, README
+DEMO_LIMIT = {"cpu": 300.0, "cuda": 90.0}
+
+
+def decode_slope(setting: Setting) -> Result:
+    """Cost of a token at the longest cache, against a line through the costs at shorter ones.
+
+    The cost at a length is what SPAN more tokens take than one, after the same prompt. Where the
+    cost is linear in the cache the ratio is 1; the floor's own ratio tells what memory does to it.
+    """
+    device, span = setting.device, setting.scaled(SPAN, 4)
+    lengths = [setting.scaled(length, 4 + n) for n, length in enumerate(CACHED)]
+    config = replace(setting.shape(TINY), context=lengths[-1] + span + 1)
+    model = fused(random_model(config, device), setting.common())
+    works: dict[str, Callable[[], object]] = {}
+    for length in lengths:
+        prompts = random_tokens(ROWS, length, config.vocab_size)
+        for new in (1, 1 + span):
+            works[f"{length}+{new}"] = partial(generate, model, prompts, Sampling(new),
+                                               noise(ROWS, new), (), rows=ROWS)
+    sides = {name: timed(work, device) for name, work in works.items()}
+    sides |= {f"floor {name}": Floor.of(work, device) for name, work in works.items()}
+    for side in sides.values():
+        side()
+    compiled = frames()
+    with dynamo.config.patch(fail_on_recompile_limit_hit=True):
+        timing = in_turns(sides, setting.rounds(3), setting.patience, warm=False)
+
+    def costs(prefix: str = "") -> list[float]:
+        """Microseconds a token at each length, the median over rounds."""
+        return [1e6 / (span * ROWS) * statistics.median(
+            more - one for one, more in zip(timing.seconds[f"{prefix}{length}+1"],
+                                            timing.seconds[f"{prefix}{length}+{1 + span}"],
+                                            strict=True)) for length in lengths]
+
+    ours, floor = costs(), costs("floor ")
+    return Result(
+        ours[-1], extrapolated(lengths, ours), "us/token", extrapolated(lengths, ours) / ours[-1],
+        floor[-1], {"model": described(config), "batch": ROWS, "dtype": "float32",
+                    "lengths": lengths, "costs": list(map(rounded, ours)),
+                    "floor_costs": list(map(rounded, floor)),
+                    "floor_ratio": rounded(extrapolated(lengths, floor) / floor[-1]),
+                    "frames_compiled_after_warm_up": frames() - compiled, **timing.facts})
+
+
+def extrapolated(lengths: list[int], costs: list[float]) -> float:
+    """The cost at the last length by the line that fits all lengths before it best."""
+    slope, start = np.polyfit(lengths[:-1], costs[:-1], 1)
+    return float(start + slope * lengths[-1])
+
+
+def frames() -> int:
+    """How many frames were compiled so far."""
+    return dynamo.utils.counters["frames"]["total"]
+
+
+def vocabulary_memory(setting: Setting) -> Result:
+    """How much more memory a training step takes with 128 K pieces than with 8 K, in MB.
+
+    Against what the embedding, its gradient and two moments of the optimizer grow by, and 10 %.
+    Each step runs in a process of its own, whose peak is read.
+    """
+    sizes = [setting.scaled(size, 256) for size in VOCABULARIES]
+    rows, config = setting.scaled(32), setting.shape(TINY)
+    peaks = [in_process(peak_of_training, replace(config, vocab_size=size), rows)
+             for size in sizes]
+    more = 4 * 4 * config.width * (sizes[1] - sizes[0]) / 2**20
+    grown = peaks[1] - peaks[0]
+    return Result(grown, ALLOWED * more, "MB", ALLOWED * more / grown if grown > 0 else None, more,
+                  {"model": described(config), "vocabularies": sizes, "batch": rows,
+                   "lengths": "256", "dtype": "float32", "peaks": list(map(rounded, peaks))})
+
+
+def in_process(work: Callable[..., float], *arguments: object) -> float:
+    """The value of `work` in a fresh process."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(work, *arguments).result()
+
+
+def peak_of_training(config: ModelConfig, rows: int) -> float:
+    """Peak resident memory, in MB, of this process after two training steps."""
+    setting = Setting()
+    model = fused(random_model(config, setting.device), setting.common())
+    optimizers = [(adamw(model, 1e-4), 1e-4)]
+    for step in range(2):
+        learn(model, optimizers, random_tokens(rows, 256, config.vocab_size, step),
+              setting.common())
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
+def demo(setting: Setting) -> Result:
+    """Seconds of the whole demo, every stage made anew, against the first piece's."""
+    kind, reports = setting.device.type, []
+    limit, scale = DEMO_LIMIT[kind], 0.01 if setting.toy else setting.scale
+
+    def run() -> float:
+        with tempfile.TemporaryDirectory() as runs:
+            command = [sys.executable, "run_cai.py", "--name", "demo", "--runs", runs,
+                       "--device", kind, "--scale", str(scale)]
+            done = subprocess.run(command, cwd=ROOT, stdout=sys.stderr, check=False)
+            if done.returncode:
+                raise BenchmarkError(f"demo: run_cai.py ended with status {done.returncode}")
+            path = Path(runs) / "demo" / "report.json"
+            reports.append(json.loads(path.read_text(encoding="utf-8")))
+        return reports[-1]["seconds"]["total"]
+
+    timing = in_turns({"ours": run}, setting.rounds(1), setting.patience, warm=False)
+    seconds, report = timing.median("ours"), reports[-1]
+    theirs = FIRST_DEMO if kind == "cpu" else limit
+    return Result(seconds, theirs, "s", theirs / seconds, None, {
+        "limit": limit, "within_limit": seconds <= limit, "scale": scale, "stages":
+        report["seconds"], "models": report["models"], "labels": report["labels"],
+        "pm": report["pm"], **timing.facts})
