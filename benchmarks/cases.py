@@ -92,7 +92,7 @@ CPU: dict[str, tuple[Case, ...]] = {
     "ppo-small-bf16": (Case(_of(ppo.step, SMALL, "bf16", 1), "trl", 3.0),),
     "decode-slope": (Case(costs.decode_slope, "own slope", 0.8),),
     "vocabulary-memory": (Case(costs.vocabulary_memory, "own weights", 1.0),),
-    "demo": (Case(costs.demo, "first piece", 2.0),),
+    "demo": (Case(_of(costs.demo, costs.FIRST_DEMO, 300.0), "first piece", 2.0),),
 }
 
 GPU: dict[str, tuple[Case, ...]] = {
@@ -104,7 +104,7 @@ GPU: dict[str, tuple[Case, ...]] = {
     "gpu-ppo-8b-lora": (Case(_of(gpu.ppo, EIGHT_B, 40.0, lora=True), "memory", 1.0),),
     "gpu-ppo-1b": (Case(_of(gpu.ppo, ONE_B, 60.0), "memory", 1.0),),
     "gpu-ppo-1b-shared": (Case(_of(gpu.ppo, ONE_B, 40.0, shared=True), "memory", 1.0),),
-    "gpu-demo": (Case(gpu.demo, "limit", 1.0),),
+    "gpu-demo": (Case(_of(costs.demo, 90.0, 90.0), "limit", 1.0),),
 }
 
 CASES = CPU | GPU

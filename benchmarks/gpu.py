@@ -16,7 +16,7 @@ from benchmarks.setting import Setting
 from benchmarks.shapes import EIGHT_B, ONE_B, counted, described, random_model, random_tokens
 from benchmarks.steps import actors, learn, ppo_step
 from model.generate import Sampling, generate
-from model.transformer import ModelConfig, Transformer
+from model.transformer import ModelConfig
 from rl.options import PPOOptions
 from training.optimizer import adamw
 from training.options import fused
@@ -124,20 +124,15 @@ def ppo(setting: Setting, config: ModelConfig, limit: float, lora: bool = False,
         parts.append(ppo_step(each, prompts, noise(rows, new), options, common, rows))
 
     timing = in_turns({"ours": timed(step, device)}, setting.rounds(3), setting.patience)
-    peak = peak_memory(model)
+    peak = peak_memory(device)
     return Result(peak, limit, "GB", limit / peak, None, {
         "model": described(config), "batch": rows, "lengths": f"{PPO_PROMPT} prompt + {new} new",
         "dtype": "bf16", "trunks": 1 if shared else 2, "seconds": timing.median("ours"),
         **shares(parts), **timing.facts})
 
 
-def peak_memory(model: Transformer) -> float:
-    """The most memory, in GB, that tensors held on the model's GPU; 0 on a CPU, where none tells.
-    """
-    device = model.table.device
-    return torch.cuda.max_memory_allocated(device) / 1e9 if device.type == "cuda" else 1e-9
-
-
-def demo(setting: Setting) -> Result:
-    """Seconds of the whole demo, against what it may take."""
-    return costs.demo(setting)
+def peak_memory(device: torch.device) -> float:
+    """The most memory, in GB, that tensors held on a GPU; on a CPU, that the process held."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e9
+    return costs.peak_resident() / 1e3
