@@ -5,7 +5,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo baselines test fuzz clean
+.PHONY: demo baselines test fuzz bench clean
 
 demo: .venv/installed
 	$(BIN)/python run_cai.py --name demo
@@ -20,6 +20,9 @@ test: .venv/installed-dev
 fuzz: .venv/installed-dev
 	FUZZ_FILES=10000 $(BIN)/python -m pytest -q tests/test_fuzz.py
 
+bench: .venv/installed-bench
+	$(BIN)/python -m benchmarks cpu --write
+
 # The stamps stand inside .venv, so removing it is enough to start afresh. --no-deps, because the
 # index of torch builds need not hold anything else; the next line brings what torch depends on.
 .venv/installed: requirements.txt
@@ -32,6 +35,10 @@ fuzz: .venv/installed-dev
 
 .venv/installed-dev: .venv/installed requirements-dev.txt requirements-extra.txt
 	$(PIP) install -r requirements-dev.txt
+	touch $@
+
+.venv/installed-bench: .venv/installed benchmarks/requirements.txt
+	$(PIP) install -r benchmarks/requirements.txt
 	touch $@
 
 clean:
