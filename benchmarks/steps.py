@@ -13,14 +13,13 @@ from torch import Tensor
 
 import train_pm
 from benchmarks.floor import synchronise
-from benchmarks.measure import NotAvailable
 from model.batches import alike, pad_right
 from model.generate import Sampling, generate
 from model.heads import ScalarModel
-from model.scoring import token_logprobs
 from model.transformer import Transformer
+from model.vocabulary import learn_tokens
 from rl.options import PPOOptions
-from rl.rollout import Rollout, pack, response_logprobs, response_values
+from rl.rollout import Rollout, pack, response_logprobs, response_logprobs_and_values
 from rl.update import estimate, penalised_rewards, ppo_update
 from training.optimizer import Optimizers, adamw, clip_gradients, take_step
 from training.options import Common, fused, precision
@@ -36,9 +35,7 @@ def learn(model: Transformer, optimizers: Optimizers, rows: Sequence[list[int]],
                                   device=device).flatten() for group in groups])
     counts = learnt >= 0
     with precision(common):
-        hidden = model.forward_groups(tokens)[counts]
-        loss = -token_logprobs(model, hidden, learnt[counts]).mean()
-    loss.backward()
+        learn_tokens(model, model.forward_groups(tokens)[counts], learnt[counts])
     clip_gradients(model.parameters(), 1.0)
     take_step(optimizers, 1.0)
 
@@ -70,17 +67,16 @@ class Actors:
 def actors(model: Transformer, common: Common, shared: bool = False) -> Actors:
     """Policy, reference, value and preference model that start as `model`, as in train_ppo.py.
 
-    `shared`: policy and value on one trunk. Raises NotAvailable as long as rl/ has no such thing.
+    `shared`: policy and value on one trunk.
     """
-    if shared:
-        raise NotAvailable("not available: PPO with one trunk for policy and value")
     reference = copy.deepcopy(model).requires_grad_(False)
     reward = ScalarModel(copy.deepcopy(model)).to(model.table.device).requires_grad_(False)
-    value = ScalarModel(copy.deepcopy(model)).to(model.table.device)
+    value = ScalarModel(model if shared else copy.deepcopy(model)).to(model.table.device)
     for each in (model, reference, value, reward):
         fused(each, common)
     return Actors(model, reference, value, reward,
-                  (adamw(model, 1e-6, eps=1e-5), adamw(value, 1e-6, eps=1e-5)))
+                  (adamw(model, 1e-6, eps=1e-5),
+                   adamw(value.head if shared else value, 1e-6, eps=1e-5)))
 
 
 def ppo_step(each: Actors, prompts: Sequence[list[int]], noise: Tensor, options: PPOOptions,
@@ -101,10 +97,10 @@ def ppo_step(each: Actors, prompts: Sequence[list[int]], noise: Tensor, options:
     packed = [tensor.to(device) for tensor in pack(prompts, [one.tokens for one in done])]
     with precision(common):
         settings = options.temperature, options.chunk_rows
+        logprobs, values = response_logprobs_and_values(each.policy, each.value, *packed,
+                                                        *settings)
         rollout = Rollout(
-            *packed, response_logprobs(each.policy, *packed, *settings),
-            response_logprobs(each.reference, *packed, *settings),
-            response_values(each.value, *packed, options.chunk_rows),
+            *packed, logprobs, response_logprobs(each.reference, *packed, *settings), values,
             rewards(each.reward, packed[0], packed[1] + packed[2].sum(1), options.chunk_rows),
             torch.tensor([one.ended for one in done], device=device), ("red_team",) * len(done))
     passed()
