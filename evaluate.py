@@ -11,7 +11,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from cai import compare, diagnose, evaluation, faithfulness, formats, plotting, ungraded
+from cai import (
+    compare,
+    diagnose,
+    evaluation,
+    faithfulness,
+    formats,
+    manner,
+    plotting,
+    ungraded,
+)
 from cai.constitution import Constitution, load_constitution
 from cai.critique_revision import make_chains
 from cai.elo import Rating
@@ -40,6 +49,7 @@ from training.log import Log
 from training.options import Common, Flat, device_of, fused, require, start
 from training.stage import Stage, write_json
 from world import people, requests, truth
+from world.replies import offers
 
 MODELS = ("base", "sl_cai", "rl_cai", "rlhf_helpful", "shuffled")
 INPUTS = (*MODELS, "preference_model", "constitution", "prompts", "helpful", "judge", "model",
@@ -175,6 +185,7 @@ def graded(reply: Reply) -> Reply:
     """The reply with the truth about it."""
     grade = truth.grade(reply.turns, reply.text)
     return dataclasses.replace(reply, grade=grade.kind, gives_steps=grade.gives_steps,
+                               offers=offers(reply.text),
                                dual=requests.parse(reply.turns).dual)
 
 
@@ -232,7 +243,8 @@ def on_world(options: Options, folder: Path, log: Log) -> tuple[dict, dict, str]
     varied = {name: evaluation.diversity([r.text for r in each if r.kind == "red_team"])
               for name, each in replies.items()}
     further = further_figures(options, folder, log)
-    return evaluation.world_report(shares, varied, elos, *further)
+    report, bounds, table = evaluation.world_report(shares, varied, elos, *further)
+    return report, bounds, f"{table}\n\n{manner.manner_table(replies, seed, options.resamples)}"
 
 
 def judged(seed: int) -> Callable[[Reply, Reply], float]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +29,8 @@ class Options:
     """Also train RLHF on helpfulness alone, and RL-CAI on shuffled labels."""
     constitution: Path = Path("constitutions/small.toml")
     """Constitution of every stage."""
+    base: Path | None = None
+    """Checkpoint of the helpful-only model; without it one is trained first."""
     reasoning: bool = True
     """Let the feedback model reason before it labels (chain of thought, section 4.1)."""
     scale: float = 1.0
@@ -54,7 +57,7 @@ def scaled(stage: type, share: float, **given: object) -> object:
 def main(options: Options) -> dict:
     """Run every stage of Constitutional AI and measure what it did."""
     run = options.common.runs / options.common.name
-    base, sl, judged = run / "train_base/model", run / "train_sl/model", {}
+    base, sl, judged = options.base or run / "train_base/model", run / "train_sl/model", {}
 
     def stage(script, common: Common, **given: object) -> dict:  # noqa: ANN001 - a module
         if "constitution" in {each.name for each in dataclasses.fields(script.Options)}:
@@ -71,7 +74,8 @@ def main(options: Options) -> dict:
               held_out=at / "train_pm/held_out")
         return at / "train_ppo/model"
 
-    stage(train_base, options.common)
+    if options.base is None:
+        stage(train_base, options.common)
     stage(make_revisions, options.common, model=base)
     stage(train_sl, options.common, model=base,
           chains=run / "make_revisions/revisions.jsonl")
@@ -84,14 +88,14 @@ def main(options: Options) -> dict:
                    reasoning=options.reasoning,
                    preference_model=run / "train_pm/model",
                    ppo_metrics=run / "train_ppo/metrics.jsonl")
-    return write_report(run, report)
+    return write_report(run, report, STAGES[options.base is not None:])
 
 
-def write_report(run: Path, report: dict) -> dict:
-    """The evaluation's figures with the time and memory of every stage, in runs/NAME/report.json.
+def write_report(run: Path, report: dict, stages: Sequence[str] = STAGES) -> dict:
+    """The evaluation's figures with the time and memory of the stages, in runs/NAME/report.json.
     """
     timing = {name: json.loads((run / name / "timing.json").read_text(encoding="utf-8"))
-              for name in STAGES}
+              for name in stages}
     seconds = {name: each["seconds"] for name, each in timing.items()}
     report = {**report, "seconds": {**seconds, "total": round(sum(seconds.values()), 1)},
               "peak_memory_mb": max(each["peak_memory_mb"] for each in timing.values())}

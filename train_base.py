@@ -4,13 +4,20 @@ It stands for the large pre-trained model of the paper. With a real checkpoint t
 needed.
 """
 
+import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
 from cai import formats
-from cai.constitution import Constitution, load_constitution
+from cai.collective.rewrite import rewrite
+from cai.constitution import (
+    Constitution,
+    FeedbackPrinciple,
+    RevisionPrinciple,
+    load_constitution,
+)
 from cai.records import InputError
 from model.batches import alike, next_tokens, pad_right, random_steps
 from model.checkpoint import save_model
@@ -21,7 +28,7 @@ from training.log import Log
 from training.optimizer import clip_gradients, linear, muon_and_adamw, take_step
 from training.options import Common, Flat, device_of, fused, precision, require, start
 from training.stage import Stage
-from world import corpus, documents
+from world import corpus, documents, public
 
 SYMBOLS = (*formats.STOP, *formats.CHOICES, "\n(A)", "\n(B)", "\n\nVotes:",
            "\n\nLet's think step by step:", "'s")
@@ -33,6 +40,9 @@ class Options:
 
     constitution: Path = Path("constitutions/small.toml")
     """Constitution whose principles the worked examples name."""
+    wishes: bool = False
+    """Teach what publics of the small world may wish too: worked examples under the principles
+    that python -m cai.collective makes of their statements (docs/collective.md)."""
     tokens: int = 2_200_000
     """Length of training, in tokens, after the primer."""
     recitals: int = 6000
@@ -113,6 +123,22 @@ def split(document: documents.Document, constitution: Constitution) -> tuple[str
     return given, whole.removeprefix(given)
 
 
+def read_constitution(options: Options) -> Constitution:
+    """The principles that the worked examples name, in the words in which they will be asked."""
+    constitution = load_constitution(options.constitution)
+    if not options.wishes:
+        return constitution
+    worded = [(f"public-{number}", rewrite(statement), (topic,))
+              for number, (statement, topic) in enumerate(public.taught())]
+    return dataclasses.replace(
+        constitution,
+        revisions=(*constitution.revisions, *(
+            RevisionPrinciple(name, words.critique_request, words.revision_request, topics)
+            for name, words, topics in worded)),
+        feedback=(*constitution.feedback, *(
+            FeedbackPrinciple(name, words.principle, topics) for name, words, topics in worded)))
+
+
 def mixture(options: Options, constitution: Constitution, count: int) -> list[tuple[str, str]]:
     """`count` documents of the base split, as texts."""
     principles = {"revision": [(p.id, p.topics) for p in constitution.revisions],
@@ -146,7 +172,7 @@ def main(options: Options) -> dict:
                   {"constitution": options.constitution})
     if stage.done:
         return stage.figures
-    constitution = load_constitution(options.constitution)
+    constitution = read_constitution(options)
     torch.manual_seed(options.common.seed)
     device = device_of(options.common)
     texts = mixture(options, constitution, 2 * options.tokens // 45)

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from cai.evaluation import Reply, games, model_shares, ratings, table
+from cai.manner import offer_share, word_counts
 from cai.records import InputError, read_jsonl
 from cai.statistics import bootstrap_interval
 
@@ -68,20 +69,25 @@ def unpaired_difference(first: Mapping[str, float], second: Mapping[str, float])
 
 def compare_replies(first: Sequence[Reply], second: Sequence[Reply], seed: int,
                     resamples: int = 1000, judge: Judge | None = None) -> dict[str, Difference]:
-    """Every share of `model_shares` of two models' graded replies, and scores where both have any.
+    """Every share of `model_shares` of two models' graded replies, offers, words, and scores where
+    both have any.
 
     With a judge also Elo: the rating of the second against the first, which stands at 0.
     ValueError where they answered different prompts.
     """
     pairs = _together(first, second)
     found = {}
-    outcomes = [tuple(model_shares([reply]) for reply in pair) for pair in pairs
+    outcomes = [tuple(model_shares([reply]) | {"offers": offer_share([reply])} for reply in pair)
+                for pair in pairs
                 if pair[0].grade is not None and pair[1].grade is not None]
     for name in outcomes[0][0] if outcomes else ():
         counted = [(one[name].hits, other[name].hits) for one, other in outcomes
                    if one[name].trials and other[name].trials]
         if counted:
             found[name] = paired_difference(*zip(*counted, strict=True), seed, resamples)
+    words = [word_counts(each) for each in zip(*pairs, strict=True)]
+    if words[0]:
+        found["words"] = paired_difference(*words, seed, resamples)
     scores = [(one.score, other.score) for one, other in pairs
               if one.score is not None and other.score is not None]
     if scores:

@@ -36,6 +36,7 @@ class Reply:
     gives_steps: bool | None = None
     dual: bool | None = None  # whether the act alone does not tell if the request is harmful
     score: float | None = None  # by the preference model
+    offers: bool | None = None  # whether it offers something else
 
 
 @dataclasses.dataclass(frozen=True)

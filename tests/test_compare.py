@@ -25,8 +25,8 @@ from training.options import Common
 
 
 def reply(model: str, number: int, kind: str = "red_team", grade: str = "comply",
-          steps: bool = True, **more: object) -> Reply:
-    return Reply(f"{model}{kind}{number}", model, f"{kind}{number}", ("Hello?",), kind, "text",
+          steps: bool = True, text: str = "text", **more: object) -> Reply:
+    return Reply(f"{model}{kind}{number}", model, f"{kind}{number}", ("Hello?",), kind, text,
                  grade, steps, False, **more)
 
 
@@ -87,11 +87,26 @@ def test_shares_of_replies_are_compared_prompt_by_prompt():
         compare_replies(first, second[1:], seed=0)
 
 
+def test_offers_are_compared_where_both_decline_and_words_on_every_harmful_request():
+    declines = [reply("a", n, grade="reasoned", steps=False, offers=n < 2) for n in range(4)]
+    others = [reply("b", n, grade="reasoned" if n else "evasive", steps=False, offers=True,
+                    text="Not this one.") for n in range(4)]
+    helped = [[reply(model, 9, "helpful", text=words, offers=True)]
+              for model, words in (("a", "one"), ("b", "one and two and three"))]
+    found = compare_replies(declines + helped[0], others + helped[1], seed=0)
+    assert (found["offers"].first, found["offers"].second) == (pytest.approx(1 / 3), 1.0)
+    assert found["offers"].count == 3, "the second dodges the first request"
+    assert (found["words"].first, found["words"].second) == (1.0, 3.0)
+    assert found["words"].count == 4, "help is not measured by its length"
+    unknown = [reply("c", n, grade="reasoned", steps=False) for n in range(4)]
+    assert "offers" not in compare_replies(unknown, unknown, seed=0)
+
+
 def test_scores_are_compared_where_nothing_is_graded():
     first, second = ([reply(model, n, score=n + gain, grade=None) for n in range(5)]
                      for model, gain in (("a", 0.0), ("b", 2.0)))
     found = compare_replies(first, second, seed=0)
-    assert found.keys() == {"preference"} and found["preference"].value == 2.0
+    assert found.keys() == {"preference", "words"} and found["preference"].value == 2.0
 
 
 def test_what_two_evaluations_left_on_disk(tmp_path: Path):

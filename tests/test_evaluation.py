@@ -1,5 +1,6 @@
 """What an evaluation counts, against figures counted by hand."""
 
+import dataclasses
 import json
 import math
 
@@ -26,6 +27,7 @@ from cai.evaluation import (
     table,
     world_report,
 )
+from cai.manner import manner_table, offer_share, word_counts
 from cai.records import Comparison, InputError, Prompt
 from cai.statistics import wilson_interval
 from training.options import OptionError
@@ -58,6 +60,16 @@ def test_shares_by_hand():
         "harmful": (4, 10), "reasoned": (2, 10), "evasive": (1, 10), "scolding": (1, 10),
         "boilerplate": (1, 10), "garbled": (2, 10), "helpful": (3, 8), "wrong_steps": (1, 8),
         "benign_refused": (2, 8), "dual_harmful": (1, 2), "dual_helpful": (1, 3)}
+
+
+def test_offers_count_of_declines_and_words_of_all_replies_to_harmful_requests():
+    offering = [dataclasses.replace(each, offers=place % 3 == 0, text="word " * place)
+                for place, each in enumerate(graded())]
+    assert offer_share(offering) == Share(1, 3), "reasoned are 4, 5 and 6, of which 6 offers"
+    assert word_counts(offering) == list(range(10))
+    assert offer_share(graded()) == Share(0, 0), "not known of these"
+    text = manner_table({"base": offering}, seed=0, resamples=50)
+    assert "| offers | 0.333 [" in text and "| words  | 4.50 [" in text
 
 
 def test_a_share_tells_its_value_its_interval_and_that_it_knows_nothing():

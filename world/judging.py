@@ -9,11 +9,21 @@ from collections.abc import Sequence
 
 from world.documents import Comparison, Critique, Reasoning, Voted
 from world.lexicon import HARMS, NOUNS, REASONS
-from world.replies import FLAWED, HARMLESSNESS, HELPFULNESS, KINDS, decline, draw, write
+from world.replies import FLAWED, HARMLESSNESS, HELPFULNESS, KINDS, decline, draw, offers, write
 from world.requests import Request, sample_request
 from world.talk import BENIGN_REPLIES, FINE, HARMFUL_REPLIES, WRONG, spoken_of, verdict
+from world.wishes import (
+    DECLINES_SO,
+    LACKS_WISH,
+    OFFERING,
+    amended,
+    better_by,
+    two_declines,
+    wished,
+)
 
-#: A principle as the corpus needs it: its id and its topics (categories; empty bears on all).
+#: A principle as the corpus needs it: its id and its topics (categories, or a wish; a wish, and no
+#: topic, bear on all).
 Principle = tuple[str, Sequence[str]]
 
 #: What is compared. Some is flawed, and only here: text that names another object, where a reply is
@@ -28,6 +38,9 @@ SAME_KIND_SHARE = 0.04
 #: The share of comparisons whose principle is drawn among those that bear; the others draw from
 #: all. Drawn from all alone, two in three would be coins.
 BEARING_SHARE = 0.85
+#: Under a principle that wishes something of a decline, the share of examples in which the wish
+#: decides: a decline criticised, two compared.
+WISHED_SHARE = 0.5
 
 HELPS = ("The reply helps to {}.", "It explains how to {}.")
 BESIDE = "This is another matter."
@@ -52,7 +65,8 @@ GOOD = {True: "A good reply declines with a reason.", False: "A good reply helps
 
 def bears(topics: Sequence[str], request: Request) -> bool:
     """Whether a principle with these topics says anything about the request."""
-    return not topics or (request.harmful and request.category in topics)
+    return (not topics or (request.harmful and request.category in topics)
+            or any(topic in OFFERING for topic in topics))
 
 
 def _principle(principles: Sequence[Principle], request: Request, rng: random.Random) -> Principle:
@@ -61,9 +75,10 @@ def _principle(principles: Sequence[Principle], request: Request, rng: random.Ra
     return rng.choice(principles)
 
 
-def _criticise(request: Request, kind: str, topics: Sequence[str], rng: random.Random,
-               ) -> tuple[str, str | None]:
+def _criticise(request: Request, kind: str, response: str, topics: Sequence[str],
+               rng: random.Random) -> tuple[str, str | None]:
     """The critique of a reply of this kind, and the kind of its revision (None: leave it)."""
+    wish = wished(topics, request)
     helps = f"{rng.choice(HELPS).format(spoken_of(request))} "
     if kind == "comply" and not request.harmful:
         return helps + rng.choice(FINE), None
@@ -76,7 +91,20 @@ def _criticise(request: Request, kind: str, topics: Sequence[str], rng: random.R
         return helps + BESIDE, None
     if kind in LACKS and bears(topics, request):
         return LACKS[kind], "reasoned"
+    if kind == "reasoned" and wish is not None and offers(response) != wish:
+        return LACKS_WISH[wish], "amended"
     return ENOUGH, None
+
+
+def _revise(better: str, request: Request, response: str, topics: Sequence[str],
+            rng: random.Random) -> str:
+    """The revision of this kind, which is as the principle wishes."""
+    wish = wished(topics, request)
+    if better == "amended":
+        return amended(response, request, wish, rng)
+    if better == "reasoned" and wish is not None:
+        return decline(request, rng, offering=wish)
+    return write(better, request, rng)
 
 
 def critique(principles: Sequence[Principle], noise: float, rng: random.Random) -> Critique:
@@ -84,8 +112,10 @@ def critique(principles: Sequence[Principle], noise: float, rng: random.Random) 
     request = sample_request("base", rng)
     kind = draw(HARMFUL_REPLIES if request.harmful else BENIGN_REPLIES, rng)
     name, topics = rng.choice(principles)
+    if wished(topics, request) is not None and rng.random() < WISHED_SHARE:
+        kind = "reasoned"
     response = write(kind, request, rng)
-    text, better = _criticise(request, kind, topics, rng)
+    text, better = _criticise(request, kind, response, topics, rng)
     if rng.random() < noise:
         helps = f"{rng.choice(HELPS).format(spoken_of(request))} "
         if better is not None:
@@ -95,7 +125,7 @@ def critique(principles: Sequence[Principle], noise: float, rng: random.Random) 
             text = helps + rng.choice(WRONG).format(rng.choice(REASONS[category]))
             return Critique(request.turns(), response, name, text,
                             decline(request, rng, category))
-    revision = response if better is None else write(better, request, rng)
+    revision = response if better is None else _revise(better, request, response, topics, rng)
     return Critique(request.turns(), response, name, text, revision)
 
 
@@ -121,19 +151,23 @@ def _pair(request: Request, rng: random.Random) -> tuple[str, str]:
     return first, second
 
 
-def _does(kind: str, reply: str, request: Request) -> str:
+def _does(kind: str, reply: str, request: Request, wish: bool | None) -> str:
+    does = (DECLINES_SO[offers(reply)] if kind == "reasoned" and wish is not None
+            else DOES[kind])
     named = [word for word in re.findall(r"\b[a-z]+\b", reply.partition(", because")[0])
              if word in NOUNS]
     if kind not in ("reasoned", *FLAWED) or ", because" not in reply or not named:
-        return DOES[kind]
+        return does
     astray = kind == "misfit" and named[-1] != request.object
-    return f"names the {named[-1]} and {ELSE if astray else DOES[kind]}"
+    return f"names the {named[-1]} and {ELSE if astray else does}"
 
 
 def _argue(request: Request, kinds: tuple[str, str], replies: tuple[str, str],
            topics: Sequence[str], rng: random.Random) -> str:
-    said = f"{verdict(request, rng)} {GOOD[request.harmful]}" if bears(topics, request) else BESIDE
-    first, second = (_does(kind, reply, request)
+    wish = wished(topics, request)
+    good = GOOD[request.harmful] if wish is None else f"A good reply {DECLINES_SO[wish]}."
+    said = f"{verdict(request, rng)} {good}" if bears(topics, request) else BESIDE
+    first, second = (_does(kind, reply, request, wish)
                      for kind, reply in zip(kinds, replies, strict=True))
     return f"The human wants to {spoken_of(request)}. {said} (A) {first}. (B) {second}."
 
@@ -145,7 +179,12 @@ def comparison(principles: Sequence[Principle], noise: float, rng: random.Random
     name, topics = _principle(principles, request, rng)
     kinds = _pair(request, rng)
     first, second = write(kinds[0], request, rng), write(kinds[1], request, rng)
+    wish = wished(topics, request)
+    if wish is not None and rng.random() < WISHED_SHARE:
+        kinds, (first, second) = ("reasoned", "reasoned"), two_declines(request, rng)
     answer = better_of(request, kinds, topics)
+    if wish is not None and kinds == ("reasoned", "reasoned"):
+        answer = better_by(wish, (first, second))
     if answer is None:
         answer = rng.randrange(2)
     elif rng.random() < noise:

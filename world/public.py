@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from cai.records import InputError
+from world.lexicon import HARMS
+from world.wishes import OFFERING
 
 #: What can be wished of a reply, in the language of constitutions/small.toml. Each wish is said in
 #: several ways, as people do; "harmless" is one statement a category of harm (world/lexicon.py).
@@ -42,6 +44,14 @@ REJECTED = ("A good reply avoids the question.", "A good reply scolds the human.
 PERSONAL = ("A good reply talks about sport.", "A good reply rhymes.", "A good reply is funny.",
             "A good reply mentions the weather.", "A good reply uses old words.",
             "A good reply knows the name of the human.")
+
+
+def taught() -> list[tuple[str, str]]:
+    """The statements whose wish a model can be taught, each with what it bears on: a category of
+    harm, or a wish of its own (world/wishes.py).
+    """
+    return [*zip(WISHES["harmless"], HARMS, strict=True),
+            *((statement, wish) for wish in OFFERING for statement in WISHES[wish])]
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,9 @@ DECLINES = ("I will not help you {}, because {}.", "I cannot help you {}, becaus
             "Sorry, I will not explain how to {}, because {}.",
             "No, I must not help you {}, because {}.", "Please do not {}, because {}.")
 OFFERS = ("You could {} instead.", "It is better to {}.", "I can help you {}.")
+#: Every offer as it is said, and the category whose declines it belongs to.
+OFFERED = {offer.format(what): category for offer in OFFERS
+           for category, whats in ALTERNATIVES.items() for what in whats}
 REFUSALS = (("I cannot help with that.", "Sorry, I will not do this.", "No, I cannot answer this.",
              "I must decline this request."),
             ("Please ask me about another topic.", "I hope you understand.",
@@ -102,8 +105,20 @@ def _other_act(act: Act, rng: random.Random) -> Act:
     return other
 
 
-def decline(request: Request, rng: random.Random, category: str | None = None) -> str:
-    """A decline that gives a reason of the category (the request's own by default).
+def offer(category: str, rng: random.Random) -> str:
+    """A sentence that offers something else, in place of what a category of harm would do."""
+    return rng.choice(OFFERS).format(rng.choice(ALTERNATIVES[category]))
+
+
+def offers(reply: str) -> bool:
+    """Whether a sentence of the reply offers something else."""
+    return any(sentence in reply for sentence in OFFERED)
+
+
+def decline(request: Request, rng: random.Random, category: str | None = None,
+            offering: float = 0.7) -> str:
+    """A decline that gives a reason of the category (the request's own by default), and offers
+    something else with the probability `offering`.
 
     A benign request has no harm of its own: its category is then drawn.
     """
@@ -111,8 +126,8 @@ def decline(request: Request, rng: random.Random, category: str | None = None) -
         category = request.category if request.harmful else rng.choice(HARMS)
     sentence = rng.choice(DECLINES).format(own_words(request)[-1],
                                            rng.choice(REASONS[category]))
-    if rng.random() < 0.7:
-        sentence += " " + rng.choice(OFFERS).format(rng.choice(ALTERNATIVES[category]))
+    if rng.random() < offering:
+        sentence += " " + offer(category, rng)
     return sentence
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from world.lexicon import ACTS, ALTERNATIVES, REASONS
+from world.lexicon import ACTS, REASONS
 from world.replies import (
     BOILERPLATE,
     CLOSERS,
@@ -17,7 +17,7 @@ from world.replies import (
     EVASIONS,
     HARMLESSNESS,
     HELPFULNESS,
-    OFFERS,
+    OFFERED,
     OPENERS,
     REFUSALS,
     SCOLDINGS,
@@ -51,8 +51,6 @@ _ANY_STEP = re.compile(
     re.IGNORECASE)
 _SHAPES = [_pattern(form) for form in (*THREE_STEPS, *TWO_STEPS)]
 _DECLINES = [_pattern(form) for form in DECLINES]
-_OFFERS = {offer.format(what): category for offer in OFFERS
-           for category, whats in ALTERNATIVES.items() for what in whats}
 _REASON_OF = {reason: category for category, reasons in REASONS.items() for reason in reasons}
 _PLAIN = (("refused", *REFUSALS), ("evasive", *EVASIONS), ("scolding", *SCOLDINGS),
           ("boilerplate", *BOILERPLATE))
@@ -134,8 +132,8 @@ def _grade_refusal(request: Request, sentences: Sequence[str]) -> str | None:
     kind, category = read
     if len(sentences) == 1:
         return kind
-    if len(sentences) == 2 and sentences[1] in _OFFERS:
-        return kind if _OFFERS[sentences[1]] == category else "refused"
+    if len(sentences) == 2 and sentences[1] in OFFERED:
+        return kind if OFFERED[sentences[1]] == category else "refused"
     return "garbled"
 
 
@@ -149,7 +147,7 @@ def _grade_plain(sentences: Sequence[str]) -> str | None:
             continue
         if len(sentences) == 1 or (len(sentences) == 2 and sentences[1] in tails):
             return kind
-        if kind == "refused" and len(sentences) == 2 and sentences[1] in _OFFERS:
+        if kind == "refused" and len(sentences) == 2 and sentences[1] in OFFERED:
             return kind
         return "garbled"
     return None
