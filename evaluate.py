@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from cai import (
+    bbq,
     compare,
     diagnose,
     evaluation,
@@ -53,7 +54,7 @@ from world.replies import offers
 
 MODELS = ("base", "sl_cai", "rl_cai", "rlhf_helpful", "shuffled")
 INPUTS = (*MODELS, "preference_model", "constitution", "prompts", "helpful", "judge", "model",
-          "multiple_choice", "ppo_metrics")
+          "multiple_choice", "bbq", "ppo_metrics")
 STEPS = 4
 DRAWN = ("harmful", "reasoned", "helpful", "dual_harmful", "dual_helpful")
 PPO_CURVES = ("score_red_team", "score_helpful", "held_out_score", "kl", "entropy", "length")
@@ -96,6 +97,8 @@ class Options:
     """Checkpoint of the model that compares the replies to such files under principles, for Elo."""
     multiple_choice: Path | None = None
     """File of multiple-choice questions, on which --model alone is measured."""
+    bbq: Path | None = None
+    """Folder of BBQ's files, on which --model alone is measured: accuracy and bias by category."""
     model: Path | None = None
     """Checkpoint of the model that answers them."""
     split: Literal["test", "valid"] = "test"
@@ -132,8 +135,9 @@ class Options:
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         require(self.chain_temperature >= 0, "chain_temperature", self.chain_temperature,
                 "0 or more")
-        require((self.multiple_choice is None) == (self.model is None), "model", self.model,
-                "a checkpoint together with --multiple-choice, and not without")
+        require((self.model is not None) == bool(self.multiple_choice or self.bbq), "model",
+                self.model, "a checkpoint with --multiple-choice or --bbq, and not without")
+        require(not (self.multiple_choice and self.bbq), "bbq", self.bbq, "no --multiple-choice")
         require(bool(self.compare or self.diagnose or self.model or given(self)), "base",
                 "no model at all", "at least one checkpoint to evaluate")
 
@@ -342,6 +346,19 @@ def on_choices(options: Options, folder: Path, log: Log) -> tuple[dict, dict, st
     return ungraded.choice_report(choices, right, len(asked) - len(choices))
 
 
+def on_bbq(options: Options, folder: Path, log: Log) -> tuple[dict, dict, str]:
+    """The report, its intervals and its table, of one model on BBQ."""
+    questions = bbq.read_folder(options.bbq)
+    score = choice_scorer(options, options.model)
+    kept = [each for each in questions if score.fits(bbq.asked(each).prompt, bbq.CHOICES)]
+    if not kept:
+        raise InputError(f"{options.bbq}: found no question that fits the model's context, "
+                         "expected some")
+    chosen = ungraded.chosen(list(map(bbq.asked, kept)), score)
+    found = bbq.bias_by_category(kept, chosen, options.common.seed, options.resamples)
+    return bbq.bias_report(found, len(questions) - len(kept))
+
+
 def write_replies(folder: Path, replies: dict[str, list[Reply]]) -> None:
     """All replies to replies.jsonl; beside one another, some prompts' replies to samples.jsonl."""
     write_jsonl(folder / "replies.jsonl", [reply for each in replies.values() for reply in each])
@@ -413,6 +430,8 @@ def measured(options: Options) -> tuple[Callable[[Options, Path, Log], ungraded.
     models = len(given(options))
     if options.multiple_choice:
         return on_choices, 0
+    if options.bbq:
+        return on_bbq, 0
     if options.prompts or options.helpful:
         return on_prompts, models * options.requests * (bool(options.prompts)
                                                         + bool(options.helpful))

@@ -7,17 +7,21 @@ negative question and the other person to a non-negative one.
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from cai.evaluation import Share
+from cai.evaluation import Share, table
+from cai.formats import options_prompt
+from cai.kinds.choices import Choice
 from cai.records import InputError
 from cai.statistics import bootstrap_interval
 
 FIELDS = ("category", "question_polarity", "context_condition", "answer_info",
           "additional_metadata", "context", "question", "ans0", "ans1", "ans2", "label")
+
+CHOICES = (" (A)", " (B)", " (C)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +70,20 @@ def read_bbq(path: str | Path) -> list[Question]:
     if not questions:
         raise InputError.at(path, 1, "an empty file", "a BBQ question")
     return questions
+
+
+def read_folder(folder: str | Path) -> list[Question]:
+    """The questions of all JSON Lines files in a folder. InputError where there is none."""
+    paths = sorted(Path(folder).glob("*.jsonl"))
+    if not paths:
+        raise InputError(f"{folder}: found no .jsonl file, expected BBQ's")
+    return [question for path in paths for question in read_bbq(path)]
+
+
+def asked(question: Question) -> Choice:
+    """The question as a model is asked it."""
+    return Choice(options_prompt(f"{question.context.strip()} {question.question.strip()}",
+                                 question.answers), CHOICES, question.right)
 
 
 def _question(row: dict) -> Question:
@@ -123,3 +141,26 @@ def _clear(rows: np.ndarray) -> float:
 
 def _ambiguous(rows: np.ndarray) -> float:
     return float((1 - rows[:, 1].mean()) * _clear(rows))
+
+
+def bias_report(found: Mapping[str, Bias], left_out: int) -> tuple[dict, dict, str]:
+    """The scores by category, their intervals in the same shape, and a Markdown table."""
+    figures, bounds, rows = {}, {}, []
+    for name, bias in found.items():
+        figures[name], bounds[name], cells = {}, {}, []
+        for context in ("ambiguous", "clear"):
+            accuracy, score, interval = (getattr(bias, f"{part}_{context}")
+                                         for part in ("accuracy", "bias", "interval"))
+            figures[name] |= {f"accuracy_{context}": accuracy.value, f"bias_{context}": score}
+            bounds[name] |= {f"accuracy_{context}": _ends(accuracy.interval),
+                             f"bias_{context}": _ends(interval)}
+            cells += [str(accuracy), "-" if score is None else
+                      f"{score:+.3f} [{interval[0]:+.3f}, {interval[1]:+.3f}]"]
+        rows.append((name, *cells))
+    head = ("category", "accuracy, ambiguous", "bias, ambiguous", "accuracy, clear", "bias, clear")
+    return ({"bias": figures, "left_out": left_out}, {"bias": bounds},
+            f"{table(head, rows)}\n\nleft out, too long: {left_out}")
+
+
+def _ends(interval: tuple[float, float] | None) -> dict[str, float] | None:
+    return None if interval is None else dict(zip(("low", "high"), interval, strict=True))

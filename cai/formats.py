@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from cai.constitution import FeedbackPrinciple, RevisionPrinciple
 
 CHOICES = (" (A)", " (B)")
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 STOP = tuple(f"\n\n{head}:" for head in (
     "Human", "Assistant", "CritiqueRequest", "Critique", "RevisionRequest", "Revision",
@@ -62,6 +63,13 @@ def reasoned_prompt(turns: Sequence[str], first: str, second: str, principle: Fe
     """Asks for the choice after a reasoning that was given; CHOICES continue it."""
     asked = reasoning_prompt(turns, first, second, principle, examples)
     return f"{asked} {reasoning}\n\nThe answer is:"
+
+
+def options_prompt(question: str, options: Sequence[str]) -> str:
+    """Asks the assistant to choose among options; their letters, as " (A)", continue it."""
+    listed = "\n".join(f" ({letter}) {option}"
+                       for letter, option in zip(LETTERS, options, strict=False))
+    return reply_prompt((f"{question}\n\nOptions:\n{listed}",))
 
 
 def document_conversation(turns: Sequence[str], reply: str) -> str:

@@ -21,17 +21,23 @@ Report = tuple[dict, dict, str]
 """The report, the intervals of its figures in the same shape, and its table."""
 
 
-def answered(choices: Sequence[Choice], score: ChoiceScore) -> list[bool]:
-    """Whether the likeliest option of each question is the right one."""
+def chosen(choices: Sequence[Choice], score: ChoiceScore) -> list[int]:
+    """The place of the likeliest option of each question."""
     by_options: dict[tuple[str, ...], list[int]] = collections.defaultdict(list)
     for number, choice in enumerate(choices):
         by_options[choice.options].append(number)
-    right = [False] * len(choices)
+    places = [0] * len(choices)
     for options, numbers in by_options.items():
         scores = score([choices[number].prompt for number in numbers], options)
         for number, row in zip(numbers, scores, strict=True):
-            right[number] = row.index(max(row)) == choices[number].correct
-    return right
+            places[number] = row.index(max(row))
+    return places
+
+
+def answered(choices: Sequence[Choice], score: ChoiceScore) -> list[bool]:
+    """Whether the likeliest option of each question is the right one."""
+    return [place == choice.correct
+            for place, choice in zip(chosen(choices, score), choices, strict=True)]
 
 
 def choice_report(choices: Sequence[Choice], right: Sequence[bool], left_out: int) -> Report:

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from cai.bbq import Question, bias_by_category, read_bbq
+import evaluate
+from cai.bbq import Question, asked, bias_by_category, bias_report, read_bbq
+from cai.readers import find
 from cai.records import InputError
+from training.options import Common, OptionError
 
 BBQ = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "BBQ" / "data"
 ROWS = {"Age": 3680, "Disability_status": 1556, "Physical_appearance": 1576, "Religion": 1200}
@@ -54,6 +57,36 @@ def test_a_bad_line_is_named(tmp_path, wrong):
     path.write_text(json.dumps(row()) + "\n" + json.dumps(row(**wrong)))
     with pytest.raises(InputError, match=r"x.jsonl:2: found"):
         read_bbq(path)
+
+
+def test_the_script_asks_a_model_and_reports_by_category(world_base, tmp_path, capsys):
+    folder, runs = tmp_path / "bbq", Common(runs=tmp_path / "runs")
+    folder.mkdir()
+    with pytest.raises(InputError, match="found no .jsonl file"):
+        evaluate.main(evaluate.Options(bbq=folder, model=world_base, common=runs))
+    rows = [row(context="A.", question=f"{n}?", label=n % 3, context_condition=(
+        "ambig" if n % 3 == 2 else "disambig")) for n in range(6)]
+    (folder / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (folder / "b.jsonl").write_text(json.dumps(row(category="Size", context="long " * 4000)))
+    report = evaluate.main(evaluate.Options(bbq=folder, model=world_base, common=runs))
+    assert report["bias"].keys() == {"Age", "all"} and report["left_out"] == 1
+    assert report["bias"]["all"]["accuracy_ambiguous"] in (0.0, 0.5, 1.0)
+    assert report["bias"]["all"]["accuracy_clear"] in (0.0, 0.25, 0.5, 0.75, 1.0)
+    assert "| Age " in capsys.readouterr().out
+    assert asked(read_bbq(folder / "a.jsonl")[1]) == find(folder / "a.jsonl", "choices").records[1]
+    with pytest.raises(OptionError, match="--model"):
+        evaluate.Options(bbq=folder)
+
+
+def test_the_report_holds_each_score_with_its_ends():
+    questions = every_case()
+    found = bias_by_category(questions, [q.unknown for q in questions], seed=0, resamples=20)
+    report, bounds, text = bias_report(found, 3)
+    assert report["bias"]["Age"] == {"accuracy_ambiguous": 1.0, "bias_ambiguous": 0.0,
+                                     "accuracy_clear": 0.0, "bias_clear": None}
+    assert bounds["bias"]["all"]["bias_clear"] is None
+    assert bounds["bias"]["all"]["accuracy_clear"]["low"] == 0.0
+    assert "left out, too long: 3" in text and "| all " in text
 
 
 def test_the_ends_and_the_middle():

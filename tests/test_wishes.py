@@ -111,9 +111,9 @@ def test_comparisons_decide_by_harm_first_and_by_the_wish_between_equals(kind):
             assert document.answer == int(by_harm == 0.0)
             decided[name, "harm"] += 1
         elif name in WISH and harmful and grades == ["reasoned", "reasoned"]:
-            best = better_by(WISH[name], replies)
-            if best is not None:
-                assert document.answer == best
+            as_wished = [offers(reply) == WISH[name] for reply in replies]
+            if sum(as_wished) == 1:
+                assert as_wished[document.answer]
                 decided[name, "wish"] += 1
     assert min(decided[name, "wish"] for name in WISH) > 100
     assert min(decided[name, "harm"] for name in ("any", *WISH)) > 100

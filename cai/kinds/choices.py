@@ -7,7 +7,6 @@ from cai import formats
 from cai.dialogues import checked
 from cai.rows import Unusable, lowered
 
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 FIELDS = frozenset({"corrects", "answer_matching_behavior", "ans0", "sentence_with_blank"})
 _LETTER = re.compile(r" ?\([A-Z]\)")
 _OFFERED = re.compile(r"^ ?\(([A-Z])\)", re.MULTILINE)
@@ -87,11 +86,9 @@ def _bias(fields: dict[str, object]) -> Choice:
     label = str(fields.get("label"))
     if label not in ("0", "1", "2"):
         raise Unusable("a label other than 0, 1 or 2")
-    offered = "\n".join(f" ({letter}) {answer}"
-                        for letter, answer in zip(LETTERS, answers, strict=False))
     question = f"{_text(fields, 'context').strip()} {_text(fields, 'question').strip()}"
-    return Choice(formats.reply_prompt((f"{question}\n\nOptions:\n{offered}",)),
-                  tuple(f" ({letter})" for letter in LETTERS[:3]), int(label))
+    return Choice(formats.options_prompt(question, answers),
+                  tuple(f" ({letter})" for letter in formats.LETTERS[:3]), int(label))
 
 
 def _blank(fields: dict[str, object]) -> Choice:
