@@ -33,6 +33,7 @@ from cai.records import (
     KINDS,
     Comparison,
     InputError,
+    Label,
     Prompt,
     read_jsonl,
     read_metrics,
@@ -211,12 +212,7 @@ def truths(pairs: Sequence[Comparison]) -> list[float | None]:
 def label_figures(options: Options, constitution: Constitution, pairs: Sequence[Comparison]
                   ) -> tuple[Share, float | None]:
     """Agreement of the averaged AI labels with the truth, and the single labels' calibration."""
-    score = choice_scorer(options, options.base)
-    reason = Sampler(score.model, score.tokenizer, Sampling(options.max_reasoning), formats.STOP,
-                     options.rows) if options.reasoning else None
-    labels = label_pairs(pairs, constitution, score, seed=options.common.seed,
-                         principles=options.principles, examples=options.few_shot,
-                         reason=reason)
+    labels = labels_of(options, constitution, pairs, options.principles)
     topics = {principle.id: principle.topics for principle in constitution.feedback}
     agreed = evaluation.agreement(list(map(soft_target, labels)), truths(pairs), 0.5)
     single = evaluation.decided(
@@ -224,6 +220,16 @@ def label_figures(options: Options, constitution: Constitution, pairs: Sequence[
         [truth.preference_under(pair.turns, *pair.responses, topics[label.principle])
          for pair, each in zip(pairs, labels, strict=True) for label in each])
     return agreed, calibration_error(*single) if single[0] else None
+
+
+def labels_of(options: Options, constitution: Constitution, pairs: Sequence[Comparison],
+              principles: int) -> list[tuple[Label, ...]]:
+    """The base model's labels of each pair under as many principles, after reasoning if asked."""
+    score = choice_scorer(options, options.base)
+    reason = Sampler(score.model, score.tokenizer, Sampling(options.max_reasoning), formats.STOP,
+                     options.rows) if options.reasoning else None
+    return label_pairs(pairs, constitution, score, seed=options.common.seed,
+                       principles=principles, examples=options.few_shot, reason=reason)
 
 
 def on_world(options: Options, folder: Path, log: Log) -> tuple[dict, dict, str]:
@@ -367,12 +373,12 @@ def write_replies(folder: Path, replies: dict[str, list[Reply]]) -> None:
 
 def under_principles(options: Options) -> tuple[dict, str]:
     """What the base model, as the judge, finds of the compared replies under each principle."""
-    constitution, seed = load_constitution(options.constitution), options.common.seed
+    constitution = load_constitution(options.constitution)
     pairs = faithfulness.pairs_between(*(compare.read_replies(each, options.compared)
                                          for each in options.compare), options.pairs)
-    labels = label_pairs(pairs, constitution, choice_scorer(options, options.base), seed=seed,
-                         principles=len(constitution.feedback), examples=options.few_shot)
-    return faithfulness.principle_report(constitution.feedback, labels, seed, options.resamples)
+    labels = labels_of(options, constitution, pairs, len(constitution.feedback))
+    return faithfulness.principle_report(constitution.feedback, labels, options.common.seed,
+                                         options.resamples)
 
 
 def compared(options: Options) -> dict:
