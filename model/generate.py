@@ -108,7 +108,8 @@ class Slots:
     def __init__(self, model: Transformer, rows: int, capacity: int, records: int, max_new: int,
                  after: KVCache | None):
         config, weight = model.config, model.lm_head.weight
-        self.cache = KVCache(config.layers, rows, config.kv_heads, capacity, config.head_dim,
+        # One slot more than is ever looked at: a compiler takes equal sizes for one.
+        self.cache = KVCache(config.layers, rows, config.kv_heads, capacity + 1, config.head_dim,
                              weight.dtype, weight.device, after)
         self.capacity = capacity
         device = weight.device
@@ -147,6 +148,40 @@ class Slots:
         self.slot, self.step = self.slot[rows], self.step[rows]
 
 
+def step(model: Transformer, state: Slots, uniforms: Tensor, sampling: Sampling,
+         length: int) -> None:
+    """Draw the next token of every row, which looks at the first `length` slots of the cache."""
+    hidden = model.decode_one(state.token, state.slot, state.cache, length)
+    state.draw(slice(None), model.logits(hidden), uniforms, sampling)
+
+
+fused_step = torch.compile(step, fullgraph=True, dynamic=True)
+
+
+class Steps:
+    """The steps of one decoding batch: fused where the model is, and then on CUDA a graph a length.
+
+    A graph replays on the state's own tensors, so these are written in place, never replaced.
+    """
+
+    def __init__(self, model: Transformer, *arguments: object):
+        self.model, self.arguments = model, (model, *arguments)
+        self.graphs: dict[int, torch.cuda.CUDAGraph] = {}
+
+    def __call__(self, length: int) -> None:
+        if not self.model.fused:
+            step(*self.arguments, length)
+        elif length in self.graphs:
+            self.graphs[length].replay()
+        else:
+            fused_step(*self.arguments, length)
+            if self.model.table.is_cuda:
+                # Capturing runs nothing: the step itself was the call before.
+                self.graphs[length] = torch.cuda.CUDAGraph()
+                with torch.cuda.graph(self.graphs[length]):
+                    fused_step(*self.arguments, length)
+
+
 @torch.inference_mode()
 def generate(model: Transformer, prompts: Sequence[Sequence[int]], sampling: Sampling,
              uniforms: Tensor, end_tokens: Sequence[int], cut: Cut | None = None,
@@ -172,6 +207,7 @@ def generate(model: Transformer, prompts: Sequence[Sequence[int]], sampling: Sam
     capacity = min(bucket(max(map(len, own)) + max_new), model.config.context - P)
     state = Slots(model, rows, capacity, N, max_new, model.read_once(prompts[0][:P]) if P else None)
     uniforms = torch.cat((uniforms, uniforms[:1])).to(state.token.device)
+    steps = Steps(model, state, uniforms, sampling)
     waiting = in_turn(own)
     held: list[int | None] = [None] * rows
     tokens: list[list[int]] = [[] for _ in range(N)]
@@ -189,12 +225,11 @@ def generate(model: Transformer, prompts: Sequence[Sequence[int]], sampling: Sam
             if not kept:
                 break
             state.keep(torch.tensor(kept, device=state.token.device))
+            steps = Steps(model, state, uniforms, sampling)
             held = [held[row] for row in kept]
         span = max(len(own[n]) + max(len(tokens[n]), 1) for n in held if n is not None)
-        for step in range(span, span + min(stride, max_new - 1)):
-            length = min(bucket(step + 1), capacity)
-            hidden = model.decode_one(state.token, state.slot, state.cache, length)
-            state.draw(slice(None), model.logits(hidden), uniforms, sampling)
+        for length in range(span + 1, span + 1 + min(stride, max_new - 1)):
+            steps(min(bucket(length), capacity))
         finished = 0
         for row, drawn in enumerate(state.tokens[state.record].tolist()):
             if (n := held[row]) is None:
@@ -210,8 +245,9 @@ def generate(model: Transformer, prompts: Sequence[Sequence[int]], sampling: Sam
 
 
 def bucket(length: int) -> int:
-    """`length` rounded up, so that few lengths of cache are ever attended to."""
-    return -(-length // 32) * 32
+    """`length` rounded up, by at most 8 or an eighth, so that few lengths are attended to."""
+    grain = max(8, (1 << length.bit_length()) // 16)
+    return -(-length // grain) * grain
 
 
 def in_turn(prompts: Sequence[list[int]]) -> list[int]:

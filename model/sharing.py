@@ -106,7 +106,6 @@ def pack(sequences: Sequence[list[int]], groups: Sequence[Sequence[int]],
     width = longest + (-longest % TILE if TILE * (-longest % TILE) <= longest else 0)
     batch = pad_right(tokens, width, device=device)
     if len(columns) == len(groups):
-        places = torch.arange(width, device=device).clamp_max(longest - 1)
-        return Packed(batch, places[None], None, row, columns)
+        return Packed(batch, torch.arange(width, device=device)[None], None, row, columns)
     return Packed(batch, pad_right(positions, width, device=device),
                   pad_right(branches, width, -1, device), row, columns)

@@ -199,6 +199,12 @@ class Transformer(nn.Module):
         if config.tied:
             self.lm_head.weight = self.model.embed_tokens.weight
         self.register_buffer("table", rotary_table(config), persistent=False)
+        self.fused = False
+
+    def compile(self, *args, **options) -> None:
+        """As of any module; generation then fuses its step too."""
+        super().compile(*args, **options)
+        self.fused = True
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None, positions: Tensor | None = None,
                 branch: Tensor | None = None, at: Tensor | None = None,
@@ -243,7 +249,9 @@ class Transformer(nn.Module):
                 return attend_causally(q, k, v, None if mask is None else mask[:, None])
             return attend
 
-        return self.run(tokens, positions + P, attend_to_all, at)
+        # Padding may stand beyond the context.
+        places = (positions + P).clamp_max(self.config.context - 1)
+        return self.run(tokens, places, attend_to_all, at)
 
     def forward_groups(self, groups: Sequence[Tensor]) -> Tensor:
         """Hidden states (N, D) of right-padded groups, each (B, T) int64 with a B and T of its own.

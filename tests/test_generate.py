@@ -2,12 +2,14 @@
 
 import math
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import nn
 
-from model.generate import Completion, Sampling, filtered, generate, sample_token
+from model import generate as model_generate
+from model.generate import Completion, Sampling, bucket, filtered, generate, sample_token
 from model.noise import uniforms
 from model.scoring import score_continuations
 from model.text import cut_at
@@ -29,6 +31,7 @@ class Successor:
         self.config = ModelConfig(vocab_size=vocabulary, width=1, layers=1, heads=1, kv_heads=1,
                                   mlp=1, head_dim=2, context=40)
         self.lm_head, self.table = nn.Linear(1, vocabulary), torch.zeros(1)
+        self.fused = False
         self.prefilled: list[int] = []
         self.misplaced = 0
 
@@ -170,6 +173,54 @@ def test_a_reply_is_the_same_alone_and_in_any_batch(any_family, sampling: Sampli
         for n, reply in zip(order, batch, strict=True):
             assert (reply.tokens, reply.ended) == (alone[n].tokens, alone[n].ended)
             assert reply.logprobs == pytest.approx(alone[n].logprobs, abs=2e-5)
+
+
+def test_a_prefix_that_all_share_is_read_once_and_changes_nothing(any_family) -> None:
+    """Also where prompts then share more with one another, are equal, or fill the context."""
+    generator = torch.Generator().manual_seed(5)
+    few_shot = torch.randint(40, (37,), generator=generator).tolist()
+    ends = ([], [1, 2, 3, 4], [1, 2, 3, 4, 5, 6, 7, 8], [1, 2, 3, 9], [1, 2, 3, 9], [7] * 14)
+    prompts, keyed, read = [[*few_shot, 0, *end] for end in ends], noise(6, 12), []
+    plain = any_family.read_once
+    any_family.read_once = lambda prefix: read.append(prefix) or plain(prefix)
+    alone = [generate(any_family, [prompt], Sampling(12), keyed[n: n + 1], (4, 5))[0]
+             for n, prompt in enumerate(prompts)]
+    assert not read
+    for rows in (2, 6):
+        together = generate(any_family, prompts, Sampling(12), keyed, (4, 5), rows=rows)
+        assert read.pop() == few_shot[:32]
+        for one, other in zip(alone, together, strict=True):
+            assert one.tokens == other.tokens
+            assert other.logprobs == pytest.approx(one.logprobs, abs=2e-5)
+
+
+def test_a_fused_step_draws_the_same_and_is_compiled_once(tiny, monkeypatch) -> None:
+    """Without a graph break, whatever the prompts' lengths and the rows that are left."""
+    model, graphs = tiny(layers=1, qk_norm=True, head_dim=6), []
+
+    def counted(graph: torch.fx.GraphModule, inputs: list) -> Callable:
+        graphs.append(graph)
+        return graph.forward
+
+    def replies(seed: int) -> list[Completion]:
+        generator = torch.Generator().manual_seed(seed)
+        lengths = torch.randint(1, 45, (14,), generator=generator).tolist()
+        prompts = [torch.randint(40, (n,), generator=generator).tolist() for n in lengths]
+        return generate(model, prompts, Sampling(16), noise(14, 16, seed), (4, 5, 6), rows=7)
+
+    plain = [replies(seed) for seed in range(3)]
+    monkeypatch.setattr(model_generate, "fused_step", torch.compile(
+        model_generate.step, fullgraph=True, dynamic=True, backend=counted))
+    model.compile(dynamic=True)
+    with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True, recompile_limit=2):
+        fused = [replies(seed) for seed in range(3)]
+    assert fused == plain
+    assert 1 <= len(graphs) <= 2, "one graph of many rows and one of a single row"
+
+
+@pytest.mark.parametrize(("length", "rounded"), [(1, 8), (8, 8), (9, 16), (129, 144), (4000, 4096)])
+def test_lengths_round_up_by_an_eighth_at_most(length: int, rounded: int) -> None:
+    assert bucket(length) == rounded
 
 
 def test_a_longer_limit_only_adds(tiny) -> None:

@@ -56,6 +56,30 @@ def test_grouping_by_length_changes_nothing(tiny) -> None:
         torch.testing.assert_close(one, other, rtol=0, atol=2e-5)
 
 
+def test_what_sequences_share_is_read_once_and_changes_nothing(any_family) -> None:
+    """A prefix of all, more that a few share, the same prompt twice, a prompt that begins another;
+    a row that is widened past the context."""
+    few_shot, widths = [(7 * n) % 40 for n in range(36)], []
+    ends = [[], [1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 9], [1, 2, 3, 4, 9], [1, 2, 3, 4, 9, 9, 2], [8, 1],
+            [3] * 24]
+    prompts = [[*few_shot, *end] for end in ends]
+    any_family.register_forward_hook(lambda module, inputs, out: widths.append(inputs[0].shape))
+    continuations = [[5, 6], [7], [8, 8], [8, 9], [3], [4, 4, 4], [1, 2, 3, 4]]
+    scores = score_continuations(any_family, prompts, continuations, batch_tokens=10_000)
+    assert sum(width.numel() for width in widths) < sum(map(len, prompts)) / 2
+    widths.clear()
+    for prompt, continuation, found in zip(prompts, continuations, scores, strict=True):
+        torch.testing.assert_close(found, cross_entropies(any_family, prompt, continuation),
+                                   rtol=0, atol=2e-5)
+
+
+def test_a_row_may_be_widened_past_the_context(tiny) -> None:
+    model = tiny(context=63)
+    scores = score_continuations(model, [[n % 40 for n in range(60)]] * 2, [[1, 2, 3], [4]])
+    torch.testing.assert_close(scores[0], cross_entropies(model, [n % 40 for n in range(60)],
+                                                          [1, 2, 3]), rtol=0, atol=2e-5)
+
+
 @pytest.mark.parametrize("choices", [
     [[4], [9], [4]], [[5, 4], [5, 9]], [[5, 6, 4], [5, 6, 9], [5, 6, 0]],
     [[4], [9, 2, 3]], [[5, 4, 1], [5, 9, 1]], [[5], [5, 9]], [[5, 6], [5, 6]]], ids=str)
