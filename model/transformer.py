@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from model.batches import pad_right
 from model.cache import KVCache
-from model.gradients import Embed, Rotate
+from model.gradients import Embed, Rotate, turned
 from model.norm import RMSNorm
 from model.sharing import Packed, pack
 
@@ -79,7 +79,8 @@ def rotary_table(config: ModelConfig) -> Tensor:
 
 def rotate(x: Tensor, table: Tensor) -> Tensor:
     """Turn each pair (c, c + C/2) of `x` (B, T, heads, C) by `table` (B or 1, T, 1, 2, C)."""
-    return Rotate.apply(x, *table.to(x.dtype).unbind(-2))
+    cos, sin = table.to(x.dtype).unbind(-2)
+    return Rotate.apply(x, cos, sin) if torch.is_grad_enabled() else turned(x, cos, sin, 1)
 
 
 def attend_causally(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
@@ -333,12 +334,17 @@ class Transformer(nn.Module):
 
         The last layer computes columns `at` (B, M) alone, where given: nothing reads the others.
         """
-        x = Embed.apply(self.model.embed_tokens.weight, tokens)
+        x = self.embed(tokens)
         table = self.table[positions][:, :, None]
         last = self.config.layers - 1
         for layer, block in enumerate(self.model.layers):
             x = block(x, table, attend(layer), at if layer == last else None)
         return self.model.norm(x)
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Embeddings (..., D) of `tokens` (...) int64."""
+        weight = self.model.embed_tokens.weight
+        return Embed.apply(weight, tokens) if torch.is_grad_enabled() else weight[tokens]
 
     def visible(self, positions: Tensor, branch: Tensor | None, before: int) -> Tensor | None:
         """Which of `before` shared tokens and of its row each token sees: (B or 1, T, before + T)
