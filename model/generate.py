@@ -13,11 +13,13 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
+from model.batches import batches_by_length
 from model.cache import KVCache
 from model.errors import PromptError
-from model.sharing import families, pack, shared_by_all
+from model.sharing import families, pack, row_length, shared_by_all
 from model.transformer import Transformer
 
+BATCH_TOKENS = 4096  # tokens of prompts read at a time
 Cut = Callable[[list[int]], int | None]  # tokens so far -> how many to keep, once they must stop
 
 
@@ -263,14 +265,16 @@ def start(model: Transformer, state: Slots, prompts: Sequence[list[int]],
     device = state.token.device
     fresh = [prompts[n] for n in records]
     groups = families(fresh)
-    order = [n for group in groups for n in group]
-    packed = pack(fresh, groups, device)
-    at, counts = packed.at([range(len(fresh[n]) - 1, len(fresh[n])) for n in order])
-    into = torch.tensor([rows[n] for n in order], device=device)
-    hidden = model.prefill(packed, state.cache, into, at)[counts]
-    state.place(into, torch.tensor([records[n] for n in order], device=device),
-                torch.tensor([len(fresh[n]) for n in order], device=device))
-    state.draw(into, model.logits(hidden), uniforms, sampling)
+    for batch in batches_by_length([row_length(fresh, group) for group in groups], BATCH_TOKENS):
+        together = [groups[g] for g in batch]
+        order = [n for group in together for n in group]
+        packed = pack(fresh, together, device)
+        at, counts = packed.at([range(len(fresh[n]) - 1, len(fresh[n])) for n in order])
+        into = torch.tensor([rows[n] for n in order], device=device)
+        hidden = model.prefill(packed, state.cache, into, at)[counts]
+        state.place(into, torch.tensor([records[n] for n in order], device=device),
+                    torch.tensor([len(fresh[n]) for n in order], device=device))
+        state.draw(into, model.logits(hidden), uniforms, sampling)
 
 
 def finish(tokens: list[int], end_tokens: Sequence[int], cut: Cut | None) -> tuple[list[int], bool]:

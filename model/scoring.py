@@ -66,7 +66,9 @@ def states_at(model: Transformer, sequences: Sequence[list[int]], places: Sequen
     after = model.read_once(sequences[0][:P]) if P else None
     own = [sequence[P:] for sequence in sequences]
     groups = families(own)
-    for batch in batches_by_length([P + row_length(own, group) for group in groups], batch_tokens):
+    # Of the prefix a row holds keys and values alone: about a quarter of what a token takes.
+    lengths = [row_length(own, group) + P // 4 for group in groups]
+    for batch in batches_by_length(lengths, batch_tokens):
         together = [groups[g] for g in batch]
         order = [n for group in together for n in group]
         packed = pack(own, together, device)
