@@ -30,7 +30,6 @@ BATCH, LENGTH = 32, 256
 PAIRS, PAIR_LENGTH = 32, 112
 STEPS = 3  # of the preference model in one call, which makes its optimizer anew
 RATE = 1e-4
-TEXTS = 2000  # dialogues that a tokenizer is made from
 
 
 def full(setting: Setting, dtype: str) -> Result:
@@ -74,13 +73,14 @@ def dialogues(path: Path, size: int, count: int) -> list[list[int]]:
     Raises BenchmarkError where there is no such file.
     """
     try:
-        texts = [f"{formats.reply_prompt(each.turns)} {each.responses[0]}"
-                 for each in read_comparisons(path)]
+        read = read_comparisons(path)
     except InputError as error:
         raise BenchmarkError(f"--dialogues: {error}") from None
+    texts, others = ([f"{formats.reply_prompt(each.turns)} {each.responses[side]}"
+                      for each in read] for side in (0, 1))
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(texts[:TEXTS]), model_writer=model, model_type="bpe",
+        sentence_iterator=iter(texts + others), model_writer=model, model_type="bpe",
         vocab_size=size, hard_vocab_limit=False, max_sentence_length=20_000, minloglevel=2)
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "tokenizer.model").write_bytes(model.getvalue())

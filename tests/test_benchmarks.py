@@ -13,7 +13,7 @@ from benchmarks import costs, generation, peers, results
 from benchmarks.__main__ import Options, main
 from benchmarks.cases import CASES, CPU, GPU, Case, written
 from benchmarks.floor import Floor
-from benchmarks.measure import Clock, NotAvailable, Result, compare, in_turns
+from benchmarks.measure import BenchmarkError, Clock, NotAvailable, Result, compare, in_turns
 from benchmarks.setting import Setting
 from benchmarks.shapes import EIGHT_B, ONE_B, SMALL, TINY, counted, random_model, toy
 from benchmarks.suite import run_each, run_one
@@ -214,6 +214,26 @@ def test_a_linear_cost_continues_its_line_and_a_quadratic_one_passes_it() -> Non
     assert costs.extrapolated(lengths, [3 + 2 * n for n in lengths]) == pytest.approx(8195)
     quadratic = [n * n for n in lengths]
     assert costs.extrapolated(lengths, quadratic) / quadratic[-1] < 0.8
+
+
+def test_the_demo_is_held_to_a_time_and_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_cai(command: list[str], **_: object) -> subprocess.CompletedProcess:
+        folder = Path(command[command.index("--runs") + 1]) / "demo"
+        folder.mkdir()
+        (folder / "report.json").write_text(json.dumps({
+            "seconds": {"total": 400.0}, "labels": {}, "pm": {},
+            "models": {"base": {"harmful": 0.8, "helpful": 0.9, "garbled": 0.1}}}))
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(costs.subprocess, "run", run_cai)
+    found = costs.demo(TOY, 1000.0, 300.0)
+    assert (found.ours, found.theirs, found.ratio) == (400.0, 1000.0, 2.5)
+    assert found.facts["within_limit"] is False
+    assert found.facts["models"] == {"base": {"harmful": 0.8, "helpful": 0.9}}
+    monkeypatch.setattr(costs.subprocess, "run",
+                        lambda command, **_: subprocess.CompletedProcess(command, 2))
+    with pytest.raises(BenchmarkError, match="ended with status 2"):
+        costs.demo(TOY, 1000.0, 300.0)
 
 
 @pytest.mark.parametrize("name", ["feedback-prefix", "score-tiny", "train-tiny-bf16"])
