@@ -19,7 +19,7 @@ from cai.constitution import (
     load_constitution,
 )
 from cai.records import InputError
-from model.batches import alike, next_tokens, pad_right, random_steps
+from model.batches import learning, random_steps
 from model.checkpoint import save_model
 from model.tokenizer import Tokenizer, train_tokenizer
 from model.transformer import ModelConfig, Transformer, initialise
@@ -200,17 +200,11 @@ def main(options: Options) -> dict:
                              fill(encode(texts, tokenizer), options.tokens), options, generator)
     with Log(stage.path, "train_base", len(steps), options.common.log) as log:
         for step, members in enumerate(steps):
-            groups = [[rows[members[n]] for n in group]
-                      for group in alike([len(rows[n].tokens) for n in members])]
-            tokens = [pad_right([row.tokens[:-1] for row in group], device=device)
-                      for group in groups]
-            targets = torch.cat([next_tokens([row.tokens for row in group],
-                                             [row.given for row in group],
-                                             device=device).flatten() for group in groups])
-            learnt = targets >= 0
+            tokens, targets, states = learning([rows[n].tokens for n in members],
+                                               [rows[n].given for n in members], device)
             with precision(options.common):
-                loss = learn_tokens(model, model.forward_groups(tokens)[learnt],
-                                    targets[learnt], weight[targets[learnt]])
+                loss = learn_tokens(model, model.forward_groups(tokens)[states], targets,
+                                    weight[targets])
             norm = clip_gradients(model.parameters(), 1.0)
             take_step(optimizers, linear(step, len(steps), 60))
             log.write(step, loss=loss.item(), gradient_norm=norm)

@@ -16,7 +16,8 @@ from cai import formats
 from cai.records import Comparison, InputError, read_jsonl
 from cai.targets import target
 from cai.voted import Answer, VotedAnswers, read_voted
-from model.batches import alike, pad_right, random_steps
+from model.adapters import LoRA, branch
+from model.batches import alike, in_parts, pad_right, random_steps
 from model.checkpoint import load_model, load_tokenizer, save_model
 from model.heads import ScalarModel
 from model.text import PreferenceScorer
@@ -31,7 +32,16 @@ from rl.preference import (
 )
 from training.log import Log
 from training.optimizer import clip_gradients, fine_tuning, linear, take_step
-from training.options import Common, Flat, device_of, fused, precision, require, start
+from training.options import (
+    Common,
+    Flat,
+    device_of,
+    fused,
+    precision,
+    require,
+    start,
+    trunk_dtype,
+)
 from training.stage import Stage
 from world.corpus import voted
 
@@ -70,14 +80,20 @@ class Options:
     """Passes over the comparisons (the paper: 1)."""
     batch_pairs: int = 32
     """Comparisons a step."""
+    accumulate: int = 1
+    """Parts that a step is computed in, one after another: less memory, the same step."""
+    lora: Flat[LoRA] = LoRA()
+    """Adapters that are trained in place of the model itself."""
     common: Flat[Common] = field(default_factory=Common)
 
     def __post_init__(self) -> None:
         require(0 < self.held_out < 1, "held_out", self.held_out, "a share between 0 and 1")
         require(0 <= self.clamp[0] <= self.clamp[1] <= 1, "clamp", self.clamp,
                 "0 <= low <= high <= 1")
+        require(not self.lora.lora_rank or self.optimizer == "adamw", "optimizer", self.optimizer,
+                "adamw for adapters")
         require(self.rate > 0, "rate", self.rate, "a positive number")
-        for name in ("epochs", "batch_pairs", "pretrain_answers"):
+        for name in ("epochs", "batch_pairs", "pretrain_answers", "accumulate"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
         for name in ("harmlessness_weight", "helpfulness_weight"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
@@ -155,16 +171,21 @@ def fit(model: ScalarModel, pairs: list[Pair], options: Options, device: torch.d
     steps = [step for _ in range(options.epochs)
              for step in random_steps(lengths, size, generator)]
     for step, members in enumerate(steps):
-        chosen = [pairs[n] for n in members]
-        first, second = scores(model, chosen, options, device)
-        aims = torch.tensor([pair.target for pair in chosen], device=device)
-        weights = torch.tensor([pair.weight for pair in chosen], device=device)
-        loss = bradley_terry_loss(first, second, aims, weights)
-        loss.backward()
+        seen, total = [], 0.0
+        for part in in_parts(members, options.accumulate):
+            chosen = [pairs[n] for n in part]
+            first, second = scores(model, chosen, options, device)
+            aims = torch.tensor([pair.target for pair in chosen], device=device)
+            weights = torch.tensor([pair.weight for pair in chosen], device=device)
+            loss = bradley_terry_loss(first, second, aims, weights)
+            loss = loss * (len(part) / len(members))
+            loss.backward()
+            total += loss.item()
+            seen.append((first.detach(), second.detach(), aims))
         norm = clip_gradients(model.parameters(), 1.0)
         take_step(optimizers, linear(step, len(steps), 10, 0.1))
-        log.write(first_step + step, loss=loss.item(), accuracy=accuracy(first, second, aims),
-                  gradient_norm=norm)
+        log.write(first_step + step, loss=total, gradient_norm=norm,
+                  accuracy=accuracy(*(torch.cat(each) for each in zip(*seen, strict=True))))
     return first_step + len(steps)
 
 
@@ -192,8 +213,11 @@ def main(options: Options) -> dict:
     figures = {}
     parts = {"model": (comparisons[cut:], comparisons[:cut]),
              "held_out": (comparisons[:cut], comparisons[cut:])}
-    scorers = {name: PreferenceScorer(ScalarModel(load_model(options.model, device=device)).to(
+    generator = torch.Generator().manual_seed(options.common.seed)
+    trunk = load_model(options.model, trunk_dtype(options.lora, options.common), device)
+    scorers = {name: PreferenceScorer(ScalarModel(branch(trunk, options.lora, generator)).to(
         device), tokenizer) for name in parts}
+    del trunk  # where these are copies of it, it would be a third
     pairs = {name: tokenised(train, options, scorers[name]) for name, (train, _) in parts.items()}
     if not all(pairs.values()):
         raise InputError(f"{options.comparisons}: found too few pairs of different replies, "

@@ -1,6 +1,5 @@
 """Reinforcement learning from AI feedback: PPO against the preference model (section 4.1)."""
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from cai import formats
 from cai.keys import named_generator, noise_key
 from cai.readers import read_fitting
 from cai.records import InputError, Prompt
+from model.adapters import LoRA, branch, learnt_state
 from model.checkpoint import (
     load_model,
     load_scalar_model,
@@ -29,7 +29,16 @@ from rl.rollout import Rollout, pack, response_logprobs, response_logprobs_and_v
 from rl.update import estimate, penalised_rewards, ppo_update
 from training.log import Log
 from training.optimizer import adamw, linear, set_rate
-from training.options import Common, Flat, device_of, fused, precision, require, start
+from training.options import (
+    Common,
+    Flat,
+    device_of,
+    fused,
+    precision,
+    require,
+    start,
+    trunk_dtype,
+)
 from training.stage import Stage, plain
 from world.requests import prompts as world_prompts
 
@@ -72,6 +81,10 @@ class Options:
     shared_trunk: bool = False
     """Let the value be a head on the policy's own hidden states: half the passes and memory. The
     head alone then starts as the preference model's."""
+    trunk: Path | None = None
+    """Checkpoint folder of the model whose adapters the three given hold: it alone is loaded."""
+    lora: Flat[LoRA] = LoRA()
+    """Adapters of policy and value model, in place of copies; the reference is their trunk."""
     ppo: PPOOptions = PPOOptions()
     """PPO itself."""
     common: Flat[Common] = field(default_factory=Common)
@@ -84,6 +97,8 @@ class Options:
                 f"at least one a minibatch, {self.ppo.minibatches}")
         require(self.rollouts % self.ppo.replies == 0, "rollouts", self.rollouts,
                 f"a multiple of the replies a prompt, {self.ppo.replies}")
+        require(self.trunk is None or self.lora.lora_rank > 0, "lora_rank", 0,
+                "1 or more with --trunk")
         require(self.snapshots >= 0, "snapshots", self.snapshots, "0 or more")
         for name in ("keep_every", "max_new"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
@@ -120,22 +135,35 @@ class Actors:
 
     def __init__(self, options: Options, device: torch.device, reward: Reward | None):
         self.tokenizer = load_tokenizer(options.model)
-        self.policy = load_model(options.model, device=device)
-        self.reference = copy.deepcopy(self.policy).requires_grad_(False)
-        # A preference model with other ids cannot read the policy's: values start from the policy.
-        shared = same_tokenizer(self.tokenizer, load_tokenizer(options.preference_model))
-        learnt = shared and options.value_start == "preference_model"
-        self.value = (load_scalar_model(options.preference_model, device) if learnt
-                      else ScalarModel(copy.deepcopy(self.policy)).to(device))
-        if options.shared_trunk:
-            if self.value.config.width != self.policy.config.width:
-                self.value = ScalarModel(self.policy)
-            self.value.transformer = self.policy
-        self.reward = reward or preference(options.preference_model, options.common)
-        self.held_out = (preference(options.held_out, options.common) if options.held_out
-                         else self.reward)
+        dtype = trunk_dtype(options.lora, options.common)
+        trunk = load_model(options.trunk, dtype, device) if options.trunk else None
+        self.reference = load_model(options.model, dtype, device, trunk)
+        judge = load_scalar_model(options.preference_model, device, dtype, trunk)
+        generator = torch.Generator().manual_seed(options.common.seed)
+        self.policy = branch(self.reference, options.lora, generator)
+        self.value = self.start_of_value(judge, options, generator).to(device)
+        for model in (self.reference, judge):
+            model.requires_grad_(False)
+        self.reward = reward or preference(judge, options.preference_model, options.common)
+        self.held_out = (preference(load_scalar_model(options.held_out, device, dtype, trunk),
+                                    options.held_out, options.common)
+                         if options.held_out else self.reward)
         for model in (self.policy, self.reference, self.value):
             fused(model, options.common)
+
+    def start_of_value(self, judge: ScalarModel, options: Options,
+                       generator: torch.Generator) -> ScalarModel:
+        """The value model before the first step, on the policy's trunk or on one of its own."""
+        # A preference model with other ids cannot read the policy's: values start from the policy.
+        as_judge = (options.value_start == "preference_model" and same_tokenizer(
+            self.tokenizer, load_tokenizer(options.preference_model)))
+        if not options.shared_trunk:
+            return branch(judge if as_judge else ScalarModel(self.reference), options.lora,
+                          generator)
+        value = ScalarModel(self.policy)
+        if as_judge and judge.config.width == value.config.width:
+            value.head.load_state_dict(judge.head.state_dict())
+        return value
 
     def fits(self, max_new: int) -> Callable[[Sequence[str]], bool]:
         """Tells whether a dialogue leaves room for a reply of `max_new` tokens."""
@@ -143,9 +171,9 @@ class Actors:
         return lambda turns: len(self.tokenizer.encode(formats.reply_prompt(turns))) <= room
 
 
-def preference(folder: Path, common: Common) -> Reward:
-    """The frozen preference model in `folder` as a reward of dialogues and replies."""
-    model = load_scalar_model(folder, device_of(common)).requires_grad_(False)
+def preference(model: ScalarModel, folder: Path, common: Common) -> Reward:
+    """The preference model loaded from `folder`, frozen, as a reward of dialogues and replies."""
+    model.requires_grad_(False)
     score = PreferenceScorer(fused(model, common), load_tokenizer(folder))
     return lambda turns, replies: score([formats.reply_prompt(each) for each in turns], replies)
 
@@ -211,8 +239,8 @@ def main(options: Options, reward: Reward | None = None) -> dict:
     name = "" if reward is None else f"{reward.__module__}.{reward.__qualname__}"
     stage = Stage("train_ppo", __file__, {**plain(options), "reward": name}, options.common,
                   {"model": options.model, "preference_model": options.preference_model,
-                   "held_out": options.held_out, "red_team": options.red_team,
-                   "helpful": options.helpful})
+                   "held_out": options.held_out, "trunk": options.trunk,
+                   "red_team": options.red_team, "helpful": options.helpful})
     if stage.done:
         return stage.figures
     device, seed = device_of(options.common), options.common.seed
@@ -221,8 +249,8 @@ def main(options: Options, reward: Reward | None = None) -> dict:
     policy_optimizer = adamw(actors.policy, options.policy_rate, eps=1e-5)
     value_optimizer = adamw(actors.value.head if options.shared_trunk else actors.value,
                             options.value_rate, eps=1e-5)
-    learning = {"policy": actors.policy, "value": actors.value,
-                "policy_optimizer": policy_optimizer, "value_optimizer": value_optimizer}
+    learners = {"policy": actors.policy, "value": actors.value}
+    optimizers = {"policy_optimizer": policy_optimizer, "value_optimizer": value_optimizer}
     generator = torch.Generator().manual_seed(seed)
     controller = kl_controller(options.ppo.kl_coefficient, options.ppo.kl_target,
                                options.ppo.kl_horizon)
@@ -232,8 +260,10 @@ def main(options: Options, reward: Reward | None = None) -> dict:
         recent, shown = saved["recent"], saved["shown"]
         generator.set_state(saved["generator"])
         controller = type(controller)(**saved["controller"])
-        for name, part in learning.items():
-            part.load_state_dict(saved[name])
+        for name, model in learners.items():
+            model.load_state_dict(saved[name], strict=False)
+        for name, optimizer in optimizers.items():
+            optimizer.load_state_dict(saved[name])
     with Log(stage.path, "train_ppo", options.steps, options.common.log, resume_at=first) as log:
         for step in range(first, options.steps):
             drawn = prompts.batch(step, options.rollouts // options.ppo.replies)
@@ -260,8 +290,9 @@ def main(options: Options, reward: Reward | None = None) -> dict:
                 stage.save_progress(
                     step=step + 1, best=best, recent=recent, shown=shown,
                     generator=generator.get_state(), controller=vars(controller),
-                    **{name: part.state_dict() for name, part in learning.items()})
-    actors.policy.load_state_dict(best["policy"])
+                    **{name: learnt_state(model) for name, model in learners.items()},
+                    **{name: each.state_dict() for name, each in optimizers.items()})
+    actors.policy.load_state_dict(best["policy"], strict=False)
     save_model(actors.policy, stage.path / "model", actors.tokenizer)
     return stage.finish({"kept_step": best["step"], "held_out_score": best["score"],
                          "score": shown["score"], "kl": shown["kl"]})
@@ -272,7 +303,7 @@ def keep(best: dict, policy: nn.Module, scores: list[float], step: int) -> dict:
     score = sum(scores) / len(scores)
     if score <= best["score"]:
         return best
-    weights = {name: tensor.clone() for name, tensor in policy.state_dict().items()}
+    weights = {name: tensor.clone() for name, tensor in learnt_state(policy).items()}
     return {"score": score, "step": step, "policy": weights}
 
 

@@ -8,13 +8,23 @@ import torch
 
 from cai import formats
 from cai.records import InputError, Revision, read_jsonl
-from model.batches import alike, next_tokens, pad_right, random_steps
+from model.adapters import LoRA, branch
+from model.batches import in_parts, learning, random_steps
 from model.checkpoint import load_model, load_tokenizer, save_model
 from model.tokenizer import Tokenizer
 from model.vocabulary import learn_tokens
 from training.log import Log
 from training.optimizer import clip_gradients, fine_tuning, linear, take_step
-from training.options import Common, Flat, device_of, fused, precision, require, start
+from training.options import (
+    Common,
+    Flat,
+    device_of,
+    fused,
+    precision,
+    require,
+    start,
+    trunk_dtype,
+)
 from training.stage import Stage
 
 
@@ -40,15 +50,21 @@ class Options:
     """Passes over the data (the paper: 1)."""
     batch_tokens: int = 2048
     """Tokens a step, about."""
+    accumulate: int = 1
+    """Parts that a step is computed in, one after another: less memory, the same step."""
+    lora: Flat[LoRA] = LoRA()
+    """Adapters that are trained in place of the model itself."""
     common: Flat[Common] = field(default_factory=Common)
 
     def __post_init__(self) -> None:
         which = self.revisions
         require(which in ("all", "final") or (which.isdigit() and int(which) > 0),
                 "revisions", which, "all, final or a step from 1")
+        require(not self.lora.lora_rank or self.optimizer == "adamw", "optimizer", self.optimizer,
+                "adamw for adapters")
         require(self.rate > 0, "rate", self.rate, "a positive number")
         require(0 <= self.final <= 1, "final", self.final, "a share from 0 to 1")
-        for name in ("epochs", "batch_tokens"):
+        for name in ("epochs", "batch_tokens", "accumulate"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
 
 
@@ -85,13 +101,16 @@ def main(options: Options) -> dict:
         return stage.figures
     device = device_of(options.common)
     tokenizer = load_tokenizer(options.model)
-    model = fused(load_model(options.model, device=device), options.common)
+    generator = torch.Generator().manual_seed(options.common.seed)
+    model = load_model(options.model, trunk_dtype(options.lora, options.common), device)
+    if options.lora.lora_rank:
+        model = branch(model, options.lora, generator)
+    fused(model, options.common)
     pairs = encode(read_jsonl(options.chains, Revision), options.revisions, tokenizer,
                    model.config.context)
     if not pairs:
         raise InputError(f"{options.chains}: found no reply that fits the context, "
                          "expected some")
-    generator = torch.Generator().manual_seed(options.common.seed)
     optimizers = fine_tuning(model, options.optimizer, options.rate)
     rows = [[*prompt, *reply] for prompt, reply in pairs]
     given, lengths = [len(prompt) for prompt, _ in pairs], list(map(len, rows))
@@ -100,14 +119,14 @@ def main(options: Options) -> dict:
     total = 0.0
     with Log(stage.path, "train_sl", len(steps), options.common.log) as log:
         for step, members in enumerate(steps):
-            groups = [[members[n] for n in group]
-                      for group in alike([lengths[n] for n in members])]
-            tokens = [pad_right([rows[n][:-1] for n in group], device=device) for group in groups]
-            targets = torch.cat([next_tokens([rows[n] for n in group], [given[n] for n in group],
-                                             device=device).flatten() for group in groups])
-            learnt = targets >= 0
-            with precision(options.common):
-                loss = learn_tokens(model, model.forward_groups(tokens)[learnt], targets[learnt])
+            learnt = sum(lengths[n] - given[n] for n in members)
+            loss = torch.zeros((), device=device)
+            for part in in_parts(members, options.accumulate):
+                tokens, targets, states = learning([rows[n] for n in part],
+                                                   [given[n] for n in part], device)
+                with precision(options.common):
+                    loss += learn_tokens(model, model.forward_groups(tokens)[states], targets,
+                                         count=learnt)
             norm = clip_gradients(model.parameters(), 1.0)
             take_step(optimizers, linear(step, len(steps), options.warmup, options.final))
             total += loss.item()

@@ -24,6 +24,28 @@ def next_tokens(rows: Sequence[Sequence[int]], given: Sequence[int], width: int 
                       for row, count in zip(rows, given, strict=True)], width, -1, device)
 
 
+def learning(rows: Sequence[Sequence[int]], given: Sequence[int],
+             device: torch.device | str = "cpu") -> tuple[list[Tensor], Tensor, Tensor]:
+    """What a step learns of `rows`, of each all but its first `given` tokens.
+
+    Returns (groups, targets, states): groups of like length as `forward_groups` takes them, the N
+    tokens that are learnt, (N,) int64, and the positions among all groups' that they follow (N,).
+    """
+    groups = alike([len(row) for row in rows])
+    tokens = [pad_right([rows[n][:-1] for n in group], device=device) for group in groups]
+    after = torch.cat([next_tokens([rows[n] for n in group], [given[n] for n in group],
+                                   device=device).flatten() for group in groups])
+    states = (after >= 0).nonzero()[:, 0]
+    return tokens, after[states], states
+
+
+def in_parts(members: Sequence[int], parts: int) -> list[list[int]]:
+    """`members` in at most `parts` parts whose sizes differ by one at most, none of them empty."""
+    size = len(members)
+    return [list(members[size * n // parts: size * (n + 1) // parts])
+            for n in range(parts) if size * n // parts < size * (n + 1) // parts]
+
+
 def batches_by_length(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
     """Indices of all sequences in batches of about equal length, the shortest first.
 

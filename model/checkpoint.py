@@ -7,6 +7,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
+from model.adapters import FILE, adapters, merged_state, save_adapters, with_adapters
 from model.chat import ChatTemplate, ChatTokenizer
 from model.errors import CheckpointError
 from model.heads import ScalarModel
@@ -117,13 +118,16 @@ def hugging_face_config(config: ModelConfig, tokenizer: AnyTokenizer) -> dict:
 
 
 def load_model(folder: Path, dtype: torch.dtype = torch.float32,
-               device: torch.device | str = "cpu") -> Transformer:
+               device: torch.device | str = "cpu", trunk: Transformer | None = None) -> Transformer:
     """The language model in `folder`. Raises CheckpointError for a tensor that does not fit.
 
-    Tensors go straight onto the device, one at a time, each from a file opened for it alone: else
-    all that was read of a file would stay in memory beside what it was converted to.
+    With `trunk` it is a frozen branch of that, with the adapters in `folder`, and no other weights
+    are read. Else tensors go straight onto the device, one at a time, each from a file opened for
+    it alone, or all that was read of a file would stay in memory beside what it was converted to.
     """
     folder = Path(folder)
+    if trunk is not None:
+        return with_adapters(trunk, folder)
     config = read_config(folder)
     with torch.device("meta"):
         model = Transformer(config)
@@ -141,9 +145,11 @@ def load_model(folder: Path, dtype: torch.dtype = torch.float32,
     return model
 
 
-def load_scalar_model(folder: Path, device: torch.device | str = "cpu") -> ScalarModel:
+def load_scalar_model(folder: Path, device: torch.device | str = "cpu",
+                      dtype: torch.dtype = torch.float32,
+                      trunk: Transformer | None = None) -> ScalarModel:
     """The preference or value model in `folder`: a model with the two tensors of its head."""
-    model = ScalarModel(load_model(folder, device=device))
+    model = ScalarModel(load_model(folder, dtype, device, trunk))
     path = Path(folder) / "head.safetensors"
     if not path.exists():
         raise CheckpointError(f"{path}: found no such file, expected the head of a preference "
@@ -185,13 +191,19 @@ def same_tokenizer(one: AnyTokenizer, other: AnyTokenizer) -> bool:
 
 
 def save_model(model: Transformer | ScalarModel, folder: Path, tokenizer: AnyTokenizer) -> None:
-    """Write `model` with its tokenizer into `folder`; what stood there under these names goes."""
+    """Write `model` with its tokenizer into `folder`; what stood there under these names goes.
+
+    Adapters are merged into what is written, and written once more by themselves.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     trunk = model.transformer if isinstance(model, ScalarModel) else model
     tensors = {name: tensor.detach().cpu().contiguous()
-               for name, tensor in trunk.state_dict().items()
+               for name, tensor in merged_state(trunk).items()
                if not (trunk.config.tied and name == "lm_head.weight")}
     _save(tensors, folder / "model.safetensors")
+    (folder / FILE).unlink(missing_ok=True)
+    if adapters(trunk):
+        save_adapters(trunk, folder)
     if isinstance(model, ScalarModel):
         _save(model.head.state_dict(), folder / "head.safetensors")
     raw = hugging_face_config(trunk.config, tokenizer)

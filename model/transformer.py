@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from model.batches import pad_right
 from model.cache import KVCache
@@ -84,7 +85,13 @@ def rotate(x: Tensor, table: Tensor) -> Tensor:
 
 
 def attend_causally(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-    """Attention of (B, H, T, C) over (B, K, S, C); `mask` (B or 1, 1, T, S), None: plain causal."""
+    """Attention of (B, H, T, C) over (B, K, S, C); `mask` (B or 1, 1, T, S), None: plain causal.
+
+    On a CPU in float32, whatever the products around it have: its bfloat16 kernel is slower.
+    """
+    if q.device.type == "cpu" and q.dtype == torch.bfloat16:
+        with torch.autocast("cpu", enabled=False):
+            return attend_causally(q.float(), k.float(), v.float(), mask).to(q.dtype)
     return F.scaled_dot_product_attention(
         q, k, v, attn_mask=mask, is_causal=mask is None, enable_gqa=q.shape[1] != k.shape[1]
     )
@@ -195,6 +202,7 @@ class Transformer(nn.Module):
     def __init__(self, config: ModelConfig):
         super().__init__()
         self.config = config
+        self.recompute = False  # of each layer, for the gradient
         self.model = Trunk(config)
         self.lm_head = nn.Linear(config.width, config.vocab_size, bias=False)
         if config.tied:
@@ -338,7 +346,9 @@ class Transformer(nn.Module):
         table = self.table[positions][:, :, None]
         last = self.config.layers - 1
         for layer, block in enumerate(self.model.layers):
-            x = block(x, table, attend(layer), at if layer == last else None)
+            inputs = x, table, attend(layer), at if layer == last else None
+            x = (checkpoint(block, *inputs, use_reentrant=False)
+                 if self.recompute and torch.is_grad_enabled() else block(*inputs))
         return self.model.norm(x)
 
     def embed(self, tokens: Tensor) -> Tensor:

@@ -11,8 +11,10 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-# Logits held at a time. On a GPU a chunk of few rows would mostly add to the weight's gradient.
-CHUNK = {"cpu": 2**24, "cuda": 2**28}
+# The most rows and the most logits of a chunk. On a CPU small chunks stay in its cache; on a GPU a
+# chunk of few rows would mostly add to the weight's gradient.
+ROWS = {"cpu": 1024, "cuda": 16_384}
+LOGITS = {"cpu": 2**24, "cuda": 2**28}
 
 #: loss(logprobs (n,), entropy (n,) or None, rows): what these rows add to the loss, a scalar.
 PartialLoss = Callable[[Tensor, Tensor | None, slice], Tensor]
@@ -44,13 +46,16 @@ def token_logprobs(model: nn.Module, hidden: Tensor, targets: Tensor,
 
 
 def learn_tokens(model: nn.Module, hidden: Tensor, targets: Tensor,
-                 weights: Tensor | None = None) -> Tensor:
+                 weights: Tensor | None = None, count: int | None = None) -> Tensor:
     """Gradients of the mean cross-entropy of `targets` (N,) from `hidden` (N, D); the loss ().
 
-    `weights` (N,) multiplies each token's; the divisor is N all the same.
+    `weights` (N,) multiplies each token's. The divisor is N all the same, or `count` where these
+    are but a part of a step's tokens.
     """
+    count = len(targets) if count is None else count
+
     def part(logprobs: Tensor, entropy: Tensor | None, rows: slice) -> Tensor:
-        return -(logprobs if weights is None else weights[rows] * logprobs).sum() / len(targets)
+        return -(logprobs if weights is None else weights[rows] * logprobs).sum() / count
 
     learnt = token_loss(model, hidden, targets, part)
     hidden.backward(learnt.gradient)
@@ -83,7 +88,7 @@ def token_loss(model: nn.Module, hidden: Tensor, targets: Tensor, loss: PartialL
             by_logit = probabilities.mul_(-slope[:, None])
         by_logit.scatter_add_(1, targets[rows, None], slope[:, None])
         by_logit /= temperature
-        gradient[rows] = by_logit @ weight
+        gradient[rows] = by_logit.to(weight.dtype) @ weight
         if weight.requires_grad:
             _add_product(weight, by_logit.mT, states[rows])
         total += part
@@ -95,7 +100,8 @@ def token_loss(model: nn.Module, hidden: Tensor, targets: Tensor, loss: PartialL
 
 def chunks(model: nn.Module, states: Tensor) -> Iterator[slice]:
     """Slices of the rows of `states` (N, D) whose logits may be held together."""
-    size = max(1, CHUNK[states.device.type] // len(model.lm_head.weight))
+    kind = states.device.type
+    size = max(1, min(ROWS[kind], LOGITS[kind] // len(model.lm_head.weight)))
     for start in range(0, max(1, len(states)), size):
         yield slice(start, start + size)
 

@@ -1,11 +1,13 @@
 """PPO goes on after a kill as if nothing had happened: same weights, metrics and figures."""
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 
 import train_ppo
+from model.adapters import PROJECTIONS, LoRA
 from model.checkpoint import load_model
 from rl.options import PPOOptions
 from training.log import Log
@@ -18,7 +20,7 @@ class Killed(Exception):
     """Stands for whatever ends a process."""
 
 
-def train(world_base: Path, world_preference: Path, runs: Path) -> Path:
+def train(world_base: Path, world_preference: Path, runs: Path, **changes: object) -> Path:
     """Train a few steps, with every part that has a state; the stage's folder.
 
     The KL coefficient adapts, and rows are shuffled into minibatches.
@@ -27,7 +29,7 @@ def train(world_base: Path, world_preference: Path, runs: Path) -> Path:
         model=world_base, preference_model=world_preference, held_out=world_preference,
         steps=STEPS, rollouts=8, max_new=8, keep_every=2, policy_rate=2e-3, warmup=2,
         ppo=PPOOptions(minibatches=2, kl_target=0.1, kl_horizon=100, chunk_rows=4),
-        common=Common(name="run", runs=runs)))
+        common=Common(name="run", runs=runs), **changes))
     return runs / "run" / "train_ppo"
 
 
@@ -78,6 +80,24 @@ def test_killed_and_resumed_is_uninterrupted(step: int | None, first: int, unint
         "manifest.json", "metrics.jsonl", "model", "timing.json"}
     for name in ("manifest.json", "metrics.jsonl", "model/model.safetensors"):
         assert (resumed / name).read_bytes() == (uninterrupted / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("changes", [
+    {"shared_trunk": True}, {"lora": LoRA(2)}, {"shared_trunk": True, "lora": LoRA(2)}], ids=str)
+def test_so_it_does_on_one_trunk_and_with_adapters(changes: dict, world_base, world_preference,
+                                                   tmp_path) -> None:
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        killed_in_step(3, patch)
+        train(world_base, world_preference, tmp_path / "killed", **changes)
+    resumed = train(world_base, world_preference, tmp_path / "killed", **changes)
+    whole = train(world_base, world_preference, tmp_path / "whole", **changes)
+    for name in ("metrics.jsonl", "model/model.safetensors"):
+        assert (resumed / name).read_bytes() == (whole / name).read_bytes(), name
+    first = json.loads((whole / "metrics.jsonl").read_text().splitlines()[0])
+    assert first["first_ratio"] < 1e-4 and first["value_loss"] > 0
+    trained, base = (load_model(folder).state_dict() for folder in (whole / "model", world_base))
+    moved = {name.split(".")[-2] for name in base if not torch.equal(trained[name], base[name])}
+    assert moved == set(PROJECTIONS) if "lora" in changes else moved > set(PROJECTIONS)
 
 
 def test_the_run_learns_something(uninterrupted: Path, world_base: Path) -> None:

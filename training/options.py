@@ -9,8 +9,9 @@ from typing import Literal, TypeVar
 import torch
 import tyro
 
+from model.adapters import LoRA
 from model.errors import CheckpointError, OptionError, PromptError
-from model.transformer import MLP
+from model.transformer import MLP, Transformer
 
 Options = TypeVar("Options")
 
@@ -27,6 +28,9 @@ class Common:
     """Where tensors live; auto takes a GPU where there is one."""
     dtype: Literal["float32", "bf16"] = "float32"
     """Type of the matrix products; master weights and reductions stay float32."""
+    recompute: bool = False
+    """Keep of each layer its input alone and compute the rest again for the gradient: less memory
+    in training, a third more time."""
     compile: bool | None = None
     """Fuse the model with torch.compile; by default on a GPU and not on a CPU."""
     log: Literal["none", "wandb"] = "none"
@@ -74,15 +78,24 @@ def precision(common: Common) -> torch.autocast:
     return torch.autocast(device_of(common).type, torch.bfloat16, enabled=common.dtype == "bf16")
 
 
+def trunk_dtype(lora: LoRA, common: Common) -> torch.dtype:
+    """The type that weights are held in: bfloat16 where they are frozen and bf16 is asked for."""
+    frozen = lora.lora_rank > 0 and common.dtype == "bf16"
+    return torch.bfloat16 if frozen else torch.float32
+
+
 def fused(model: torch.nn.Module, common: Common) -> torch.nn.Module:
     """`model`, compiled in place where asked; its keys do not change.
 
     A step in groups has as many shapes as lengths: there its feed-forward layers alone are fused.
     """
+    for module in model.modules():
+        if isinstance(module, Transformer):
+            module.recompute = common.recompute
     wanted = device_of(common).type == "cuda" if common.compile is None else common.compile
     if wanted:
         model.compile(dynamic=True)
         for module in model.modules():
             if isinstance(module, MLP):
-                module.compile(dynamic=True)
+                module.compile(dynamic=True, fullgraph=True)
     return model
