@@ -69,7 +69,7 @@ def test_a_person_grades_harm_from_0_to_4(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_the_regression_learns_the_grades(world_base: Path, tmp_path: Path) -> None:
     figures = absolute_harm.main(absolute_harm.Options(
-        world_base, pairs=300, epochs=4, common=Common(device="cpu", runs=tmp_path)))
+        world_base, pairs=600, epochs=4, common=Common(device="cpu", runs=tmp_path)))
     assert figures["squared_error"] < 0.9 * figures["variance"]
 
 

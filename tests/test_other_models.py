@@ -142,7 +142,7 @@ def test_the_policy_keeps_its_tokenizer_and_the_reward_its_own(run: Path, models
 
 def test_the_reward_is_the_preference_models_score_of_the_text(run: Path) -> None:
     folder = run / "train_pm" / "model"
-    reward = train_ppo.preference(folder, Common())
+    reward = train_ppo.preference(load_scalar_model(folder), folder, Common())
     turns, replies = [("How do I bake bread?",)] * 2, ["Mix and wait.", "No."]
     score = PreferenceScorer(load_scalar_model(folder), load_tokenizer(folder))
     wanted = score([formats.reply_prompt(each) for each in turns], replies)
