@@ -1,8 +1,8 @@
 """Evaluate models on held-out requests: shares, Elo, revisions, AI labels, preference model.
 
 In the small world the truth grades every reply. On real prompts, where nobody knows the truth,
-detectors, a preference model and a judge model tell of the replies; and a model alone is measured
-on multiple choice.
+detectors, a preference model and a judge model tell of the replies; and models alone are measured
+on multiple choice and by their agreement with people.
 """
 
 import dataclasses
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from cai import (
+    agreement,
     bbq,
     compare,
     diagnose,
@@ -19,16 +20,17 @@ from cai import (
     faithfulness,
     formats,
     manner,
+    multiple_choice,
     plotting,
+    sizes,
     ungraded,
 )
 from cai.constitution import Constitution, load_constitution
 from cai.critique_revision import make_chains
-from cai.elo import Rating
-from cai.evaluation import Reply, Share
-from cai.feedback import label_pairs, longest_question, sample_pairs
+from cai.evaluation import Reply, Report, Share
+from cai.feedback import Judge, label_pairs, longest_question, sample_pairs
 from cai.keys import noise_key
-from cai.readers import find, read_fitting, tell_skipped
+from cai.readers import read_fitting
 from cai.records import (
     KINDS,
     Comparison,
@@ -38,7 +40,6 @@ from cai.records import (
     read_jsonl,
     read_metrics,
     record_id,
-    write_jsonl,
 )
 from cai.statistics import calibration_error
 from cai.targets import label_preference, soft_target
@@ -54,12 +55,12 @@ from world import people, requests, truth
 from world.replies import offers
 
 MODELS = ("base", "sl_cai", "rl_cai", "rlhf_helpful", "shuffled")
-INPUTS = (*MODELS, "preference_model", "constitution", "prompts", "helpful", "judge", "model",
-          "multiple_choice", "bbq", "ppo_metrics")
+INPUTS = (*MODELS, "preference_model", "constitution", "prompts", "helpful", "judge",
+          "multiple_choice", "bbq", "agreement", "ppo_metrics")
+ALONE = ("multiple_choice", "bbq", "agreement")  # on which --model is measured
 STEPS = 4
 DRAWN = ("harmful", "reasoned", "helpful", "dual_harmful", "dual_helpful")
 PPO_CURVES = ("score_red_team", "score_helpful", "held_out_score", "kl", "entropy", "length")
-SHOWN = 20  # prompts of each kind in samples.jsonl
 CHECKED = 100  # replies, and pairs of replies, that a diagnosis looks at
 
 
@@ -100,8 +101,13 @@ class Options:
     """File of multiple-choice questions, on which --model alone is measured."""
     bbq: Path | None = None
     """Folder of BBQ's files, on which --model alone is measured: accuracy and bias by category."""
-    model: Path | None = None
-    """Checkpoint of the model that answers them."""
+    agreement: Path | None = None
+    """File of PandaLM or LLMBar, or folder of such, on which --model alone judges pairs of
+    replies: agreement with people by subset."""
+    principle: str | None = None
+    """Id of the principle of --constitution under which it judges them; by default helpfulness."""
+    model: tuple[Path, ...] = ()
+    """Checkpoint of the model that answers them; of several, one table by size."""
     split: Literal["test", "valid"] = "test"
     """Split of the world's requests; valid for any choice that is made by the outcome."""
     requests: int = 1000
@@ -136,9 +142,10 @@ class Options:
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         require(self.chain_temperature >= 0, "chain_temperature", self.chain_temperature,
                 "0 or more")
-        require((self.model is not None) == bool(self.multiple_choice or self.bbq), "model",
-                self.model, "a checkpoint with --multiple-choice or --bbq, and not without")
-        require(not (self.multiple_choice and self.bbq), "bbq", self.bbq, "no --multiple-choice")
+        alone = [name for name in ALONE if getattr(self, name)]
+        require(bool(self.model) == bool(alone), "model", " ".join(map(str, self.model)) or None,
+                "a checkpoint with --multiple-choice, --bbq or --agreement, and not without")
+        require(len(alone) < 2, alone[-1] if alone else "", "it", f"it without --{alone[:1]}")
         require(bool(self.compare or self.diagnose or self.model or given(self)), "base",
                 "no model at all", "at least one checkpoint to evaluate")
 
@@ -163,6 +170,14 @@ def sampler(options: Options, folder: Path, log: Log, temperature: float = 1.0) 
 def choice_scorer(options: Options, folder: Path) -> ChoiceScorer:
     """Scores options by the model in `folder`."""
     return ChoiceScorer(fused(load(options, folder), options.common), load_tokenizer(folder))
+
+
+def judge_in(options: Options, folder: Path) -> Judge:
+    """The model in `folder` as one that chooses, after reasoning if asked."""
+    score, written = choice_scorer(options, folder), options.max_reasoning * options.reasoning
+    reason = Sampler(score.model, score.tokenizer, Sampling(options.max_reasoning), formats.STOP,
+                     options.rows) if options.reasoning else None
+    return Judge(score, lambda prompt, choices: score.fits(prompt, choices, written), reason)
 
 
 def preference_scorer(options: Options, folder: Path) -> evaluation.Score:
@@ -225,21 +240,19 @@ def label_figures(options: Options, constitution: Constitution, pairs: Sequence[
 def labels_of(options: Options, constitution: Constitution, pairs: Sequence[Comparison],
               principles: int) -> list[tuple[Label, ...]]:
     """The base model's labels of each pair under as many principles, after reasoning if asked."""
-    score = choice_scorer(options, options.base)
-    reason = Sampler(score.model, score.tokenizer, Sampling(options.max_reasoning), formats.STOP,
-                     options.rows) if options.reasoning else None
-    return label_pairs(pairs, constitution, score, seed=options.common.seed,
-                       principles=principles, examples=options.few_shot, reason=reason)
+    judge = judge_in(options, options.base)
+    return label_pairs(pairs, constitution, judge.score, seed=options.common.seed,
+                       principles=principles, examples=options.few_shot, reason=judge.reason)
 
 
-def on_world(options: Options, folder: Path, log: Log) -> tuple[dict, dict, str]:
+def on_world(options: Options, folder: Path, log: Log) -> Report:
     """The report, its intervals and its table, on requests of the world."""
     seed = options.common.seed
     prompts = [prompt for kind in KINDS
                for prompt in requests.prompts(options.split, options.requests, seed, kind)]
     replies = {name: list(map(graded, answer(options, name, prompts, log)))
                for name in given(options)}
-    write_replies(folder, replies)
+    compare.write_replies(folder, replies)
     shares = {name: evaluation.model_shares(each) for name, each in replies.items()}
     log.write(log.bar.n - 1, **{f"{name}_{key}": share.value for name, each in shares.items()
                                 for key, share in each.items() if share.trials})
@@ -297,7 +310,7 @@ def constitution_of(options: Options) -> Constitution:
     return constitution
 
 
-def on_prompts(options: Options, folder: Path, log: Log) -> tuple[dict, dict, str]:
+def on_prompts(options: Options, folder: Path, log: Log) -> Report:
     """The report, its intervals and its table, on prompts without a known truth."""
     prompts = [prompt for kind, path in zip(KINDS, (options.prompts, options.helpful), strict=True)
                if path for prompt in read_fitting(path, fits(options), options.requests, kind)]
@@ -305,8 +318,11 @@ def on_prompts(options: Options, folder: Path, log: Log) -> tuple[dict, dict, st
     if options.preference_model:
         score = preference_scorer(options, options.preference_model)
         replies = {name: evaluation.scored(each, score) for name, each in replies.items()}
-    write_replies(folder, replies)
-    elos = judged_elos(options, replies) if options.judge else {}
+    compare.write_replies(folder, replies)
+    elos = ungraded.judged_elos(
+        replies, constitution_of(options), choice_scorer(options, options.judge),
+        seed=options.common.seed, principles=options.principles, examples=options.few_shot,
+        resamples=options.resamples) if options.judge else {}
     return ungraded.prompts_report(replies, elos, options.common.seed, options.resamples)
 
 
@@ -326,49 +342,28 @@ def fits(options: Options) -> Callable[[Sequence[str]], bool]:
                              for tokenizer, room in readers)
 
 
-def judged_elos(options: Options, replies: dict[str, list[Reply]]) -> dict[str, dict[str, Rating]]:
-    """Elo ratings on each kind of prompts, the first model at 0, by the judge under principles."""
-    seed, constitution = options.common.seed, constitution_of(options)
-    score, first = choice_scorer(options, options.judge), next(iter(replies))
-    elos = {}
-    for kind in {reply.kind for reply in replies[first]}:
-        of_kind = {name: [reply for reply in each if reply.kind == kind]
-                   for name, each in replies.items()}
-        played = ungraded.judged_games(of_kind, constitution, score, seed=seed,
-                                       principles=options.principles, examples=options.few_shot)
-        elos[kind] = evaluation.ratings(played, first, seed, options.resamples)
-    return elos
+def on_models(options: Options, folder: Path, log: Log) -> Report:
+    """The report, its intervals and its table, of one model alone; of several, by size."""
+    measure = measured_alone(options)
+
+    def sized(folder: Path) -> tuple[str, int, Report]:
+        model = judge_in(options, folder)
+        parameters = sum(each.numel() for each in model.score.model.parameters())
+        return str(folder), parameters, measure(model)
+
+    found = list(map(sized, options.model))
+    return sizes.by_size(found) if len(found) > 1 else found[0][2]
 
 
-def on_choices(options: Options, folder: Path, log: Log) -> tuple[dict, dict, str]:
-    """The report, its intervals and its table, of one model on multiple choice."""
-    found = find(options.multiple_choice, "choices")
-    tell_skipped(options.multiple_choice, found)
-    score = choice_scorer(options, options.model)
-    asked = ungraded.with_answer(options.multiple_choice, found.records)
-    choices = ungraded.fitting(options.multiple_choice, asked,
-                               lambda choice: score.fits(choice.prompt, choice.options))
-    right = ungraded.answered(choices, score)
-    return ungraded.choice_report(choices, right, len(asked) - len(choices))
-
-
-def on_bbq(options: Options, folder: Path, log: Log) -> tuple[dict, dict, str]:
-    """The report, its intervals and its table, of one model on BBQ."""
-    questions = bbq.read_folder(options.bbq)
-    score = choice_scorer(options, options.model)
-    kept = [each for each in questions if score.fits(bbq.asked(each).prompt, bbq.CHOICES)]
-    if not kept:
-        raise InputError(f"{options.bbq}: found no question that fits the model's context, "
-                         "expected some")
-    chosen = ungraded.chosen(list(map(bbq.asked, kept)), score)
-    found = bbq.bias_by_category(kept, chosen, options.common.seed, options.resamples)
-    return bbq.bias_report(found, len(questions) - len(kept))
-
-
-def write_replies(folder: Path, replies: dict[str, list[Reply]]) -> None:
-    """All replies to replies.jsonl; beside one another, some prompts' replies to samples.jsonl."""
-    write_jsonl(folder / "replies.jsonl", [reply for each in replies.values() for reply in each])
-    write_jsonl(folder / "samples.jsonl", evaluation.beside(replies, SHOWN))
+def measured_alone(options: Options) -> Callable[[Judge], Report]:
+    """What is measured of a model alone, its data read."""
+    seed, resamples = options.common.seed, options.resamples
+    if options.multiple_choice:
+        return multiple_choice.measured_on(options.multiple_choice, seed)
+    if options.bbq:
+        return bbq.measured_on(options.bbq, seed, resamples)
+    constitution = agreement.under(load_constitution(options.constitution), options.principle)
+    return agreement.measured_on(options.agreement, constitution, options.few_shot, seed, resamples)
 
 
 def under_principles(options: Options) -> tuple[dict, str]:
@@ -431,13 +426,11 @@ def diagnosed(options: Options) -> dict[str, float]:
     return numbers
 
 
-def measured(options: Options) -> tuple[Callable[[Options, Path, Log], ungraded.Report], int]:
+def measured(options: Options) -> tuple[Callable[[Options, Path, Log], Report], int]:
     """What is measured, and how many texts are sampled for it."""
     models = len(given(options))
-    if options.multiple_choice:
-        return on_choices, 0
-    if options.bbq:
-        return on_bbq, 0
+    if options.model:
+        return on_models, 0
     if options.prompts or options.helpful:
         return on_prompts, models * options.requests * (bool(options.prompts)
                                                         + bool(options.helpful))
@@ -454,13 +447,14 @@ def finish(stage: Stage, report: dict, table: str) -> None:
 
 
 def main(options: Options) -> dict:
-    """Evaluate models on held-out requests, on prompts of a file, or one on multiple choice."""
+    """Evaluate models on held-out requests, on prompts of a file, or alone."""
     if options.compare:
         return compared(options)
     if options.diagnose:
         return diagnosed(options)
     stage = Stage("evaluate", __file__, options, options.common,
-                  {name: getattr(options, name) for name in INPUTS})
+                  {name: getattr(options, name) for name in INPUTS}
+                  | {f"model_{n}": model for n, model in enumerate(options.model)})
     if not stage.done:
         measure, total = measured(options)
         if options.ppo_metrics:

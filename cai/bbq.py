@@ -7,12 +7,14 @@ negative question and the other person to a non-negative one.
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from cai.evaluation import Share, table
+from cai import multiple_choice
+from cai.evaluation import Report, Share, table
+from cai.feedback import Judge
 from cai.formats import options_prompt
 from cai.kinds.choices import Choice
 from cai.records import InputError
@@ -143,7 +145,23 @@ def _ambiguous(rows: np.ndarray) -> float:
     return float((1 - rows[:, 1].mean()) * _clear(rows))
 
 
-def bias_report(found: Mapping[str, Bias], left_out: int) -> tuple[dict, dict, str]:
+def measured_on(folder: str | Path, seed: int, resamples: int) -> Callable[[Judge], Report]:
+    """Reads a folder; then measures a model on the questions that fit it. InputError: none does."""
+    questions = read_folder(folder)
+
+    def measure(model: Judge) -> Report:
+        kept = [each for each in questions if multiple_choice.fits(asked(each), model)]
+        if not kept:
+            raise InputError(f"{folder}: found no question that fits the model's context, "
+                             "expected some")
+        chosen = multiple_choice.chosen(list(map(asked, kept)), model, seed)
+        found = bias_by_category(kept, chosen, seed, resamples)
+        return bias_report(found, len(questions) - len(kept))
+
+    return measure
+
+
+def bias_report(found: Mapping[str, Bias], left_out: int) -> Report:
     """The scores by category, their intervals in the same shape, and a Markdown table."""
     figures, bounds, rows = {}, {}, []
     for name, bias in found.items():

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from cai.evaluation import Reply, games, model_shares, ratings, table
+from cai.evaluation import Reply, beside, games, model_shares, ratings, table
 from cai.manner import offer_share, word_counts
-from cai.records import InputError, read_jsonl
+from cai.records import InputError, read_jsonl, write_jsonl
 from cai.statistics import bootstrap_interval
+
+SHOWN = 20  # prompts of each kind in samples.jsonl
 
 Judge = Callable[[Reply, Reply], float]
 """1.0 where the first reply is better, 0.0 where the second is, 0.5 for a tie."""
@@ -109,6 +111,12 @@ def _together(first: Sequence[Reply], second: Sequence[Reply]) -> list[tuple[Rep
         raise ValueError(f"found {len(one.keys() ^ other.keys())} prompts that only one of two "
                          "models answered, expected the same prompts for both")
     return [(reply, other[prompt]) for prompt, reply in one.items()]
+
+
+def write_replies(folder: Path, replies: Mapping[str, Sequence[Reply]]) -> None:
+    """All replies to replies.jsonl; beside one another, some prompts' replies to samples.jsonl."""
+    write_jsonl(folder / "replies.jsonl", [reply for each in replies.values() for reply in each])
+    write_jsonl(folder / "samples.jsonl", beside(replies, SHOWN))
 
 
 def read_replies(folder: str | Path, model: str) -> list[Reply]:

@@ -15,6 +15,9 @@ from cai.statistics import distinct_share, ngram_entropy, wilson_interval
 Score = Callable[[Sequence[Sequence[str]], Sequence[str]], list[float]]
 """(dialogues that end on a human turn, one reply to each) -> the preference model's scores."""
 
+Report = tuple[dict, dict, str]
+"""The report, the intervals of its figures in the same shape, and its table."""
+
 DECLINES = ("reasoned", "refused", "evasive", "scolding", "boilerplate")
 """Grades of replies that do not do what was asked, on purpose."""
 

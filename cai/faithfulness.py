@@ -6,23 +6,11 @@ Labels are a judge's, one a principle for each prompt (cai/feedback.py). Pure.
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from cai.constitution import FeedbackPrinciple
 from cai.evaluation import Reply, table
 from cai.records import KINDS, Comparison, Label
-from cai.statistics import bootstrap_interval
+from cai.statistics import Mean
 from cai.targets import label_preference
-
-
-@dataclasses.dataclass(frozen=True)
-class Mean:
-    """A mean with its 95 % bootstrap interval over `count` prompts."""
-
-    value: float
-    low: float
-    high: float
-    count: int
 
 
 def faithfulness(labelled: Sequence[Sequence[Label]], seed: int, resamples: int = 1000
@@ -35,7 +23,7 @@ def faithfulness(labelled: Sequence[Sequence[Label]], seed: int, resamples: int 
     for labels in labelled:
         for label in labels:
             by_principle.setdefault(label.principle, []).append(label_preference(label))
-    return {name: _mean(values, seed, resamples) for name, values in by_principle.items()}
+    return {name: Mean.of(values, seed, resamples) for name, values in by_principle.items()}
 
 
 def coverage(labelled: Sequence[Sequence[Label]], seed: int, resamples: int = 1000
@@ -54,7 +42,7 @@ def coverage(labelled: Sequence[Sequence[Label]], seed: int, resamples: int = 10
         for label, value in zip(labels, values, strict=True):
             others = (sum(values) - value) / (len(values) - 1)
             changed.setdefault(label.principle, []).append((value - 0.5) * (others - 0.5) < 0)
-    return {name: _mean(values, seed, resamples) for name, values in changed.items()}
+    return {name: Mean.of(values, seed, resamples) for name, values in changed.items()}
 
 
 def never_exercised(principles: Sequence[FeedbackPrinciple], covered: Mapping[str, Mean]
@@ -62,11 +50,6 @@ def never_exercised(principles: Sequence[FeedbackPrinciple], covered: Mapping[st
     """The ids of principles that changed no label, or under which no prompt was labelled."""
     return [each.id for each in principles
             if each.id not in covered or covered[each.id].value == 0.0]
-
-
-def _mean(values: Sequence[float], seed: int, resamples: int) -> Mean:
-    low, high = bootstrap_interval(values, seed, resamples=resamples)
-    return Mean(float(np.mean(values)), low, high, len(values))
 
 
 def pairs_between(first: Sequence[Reply], second: Sequence[Reply], count: int
@@ -93,9 +76,6 @@ def principle_report(principles: Sequence[FeedbackPrinciple], labelled: Sequence
 
 def principle_table(faithful: Mapping[str, Mean], covered: Mapping[str, Mean]) -> str:
     """A Markdown table of both by principle."""
-    def told(mean: Mean | None) -> str:
-        return "-" if mean is None else f"{mean.value:.3f} [{mean.low:.3f}, {mean.high:.3f}]"
-
     return table(("principle", "first preferred", "label changed"), [
-        (name, told(faithful.get(name)), told(covered.get(name)))
+        (name, str(faithful.get(name, "-")), str(covered.get(name, "-")))
         for name in dict.fromkeys((*faithful, *covered))])

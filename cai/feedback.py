@@ -14,6 +14,19 @@ ChoiceScore = Callable[[list[str], tuple[str, ...]], list[tuple[float, ...]]]
 """(prompts, choices) -> for each prompt the log-prob of every choice as its continuation."""
 
 
+Fits = Callable[[str, Sequence[str]], bool]
+"""(prompt, choices) -> whether both, and what is yet to be written between, fit the context."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Judge:
+    """A model that chooses; `reason` writes its reasoning first where it is to have one."""
+
+    score: ChoiceScore
+    fits: Fits
+    reason: Sample | None = None
+
+
 @dataclasses.dataclass(frozen=True)
 class _Question:
     """One pair under one principle in one order."""
@@ -85,6 +98,19 @@ def label_pairs(pairs: Sequence[Comparison], constitution: Constitution, score: 
         for start in range(0, len(questions), orders)
     ]
     return [tuple(labels[start:start + principles]) for start in range(0, len(labels), principles)]
+
+
+def askable(pairs: Sequence[Comparison], constitution: Constitution, judge: Judge, *, seed: int,
+            principles: int = 1, examples: bool = True) -> list[Comparison]:
+    """The pairs of which every question that `label_pairs` asks in both orders fits the judge."""
+    def fits(question: _Question) -> bool:
+        prompt = (formats.feedback_prompt(*question.shown, question.documents)
+                  if judge.reason is None else
+                  formats.reasoned_prompt(*question.shown, "", question.documents))
+        return judge.fits(prompt, formats.CHOICES)
+
+    return [pair for pair in pairs if all(map(fits, _questions(
+        pair, constitution, seed, principles, True, examples, judge.reason is not None)))]
 
 
 def longest_question(constitution: Constitution, length: Callable[[str], int],

@@ -72,6 +72,20 @@ def options_prompt(question: str, options: Sequence[str]) -> str:
     return reply_prompt((f"{question}\n\nOptions:\n{listed}",))
 
 
+def thinking_prompt(asked: str) -> str:
+    """Asks for the reasoning that comes before the choice among options: `asked` opens a reply or
+    ends in "The answer is:", in whose place it stands (appendix B of the paper).
+    """
+    head = asked.removesuffix("The answer is:").rstrip()
+    return head + (" " if head.endswith("Assistant:") else "\n\n") + "Let's think step by step:"
+
+
+def thought_prompt(asked: str, reasoning: str) -> str:
+    """Asks for the choice among options after a reasoning that was given; the options continue it.
+    """
+    return f"{thinking_prompt(asked)} {reasoning}\n\nThe answer is:"
+
+
 def document_conversation(turns: Sequence[str], reply: str) -> str:
     """A whole conversation that ends on the assistant's reply."""
     return reply_prompt(turns) + f" {reply}"

@@ -1,5 +1,6 @@
 """Intervals, diversity of replies, and calibration. Every function is pure; seeds are passed in."""
 
+import dataclasses
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -33,6 +34,38 @@ def bootstrap_interval(values: Sequence[float], seed: int,
     tail = (1.0 - level) / 2.0
     low, high = np.quantile(drawn, [tail, 1.0 - tail])
     return float(low), float(high)
+
+
+@dataclasses.dataclass(frozen=True)
+class Mean:
+    """A mean with its 95 % bootstrap interval over `count` values."""
+
+    value: float
+    low: float
+    high: float
+    count: int
+
+    @classmethod
+    def of(cls, values: Sequence[float], seed: int, resamples: int = 1000) -> "Mean":
+        """The mean of `values` (N,). ValueError where there is none."""
+        low, high = bootstrap_interval(values, seed, resamples=resamples)
+        return cls(float(np.mean(values)), low, high, len(values))
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def cohen_kappa(first: Sequence[object], second: Sequence[object]) -> float | None:
+    """Cohen's kappa of two people's verdicts on the same N items: agreement above that of chance,
+    1 at best. None where chance alone agrees always, or there is no item.
+    """
+    pairs = list(zip(first, second, strict=True))
+    one, other = Counter(first), Counter(second)
+    by_chance = sum(one[verdict] * other[verdict] for verdict in one)
+    if by_chance == len(pairs) ** 2:
+        return None
+    chance = by_chance / len(pairs) ** 2
+    return (sum(a == b for a, b in pairs) / len(pairs) - chance) / (1 - chance)
 
 
 def distinct_share(replies: Sequence[str]) -> float:

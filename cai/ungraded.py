@@ -1,64 +1,19 @@
 """Evaluation without a grader: what can be said of models where nobody knows the truth.
 
-Multiple choice by log-probability; detectors of refusal, evasion, apology and boilerplate; scores
-of a preference model; and Elo from a judge model under principles. Pure: scores are given.
+Detectors of refusal, evasion, apology and boilerplate; scores of a preference model; and Elo from
+a judge model under principles. Pure: scores are given.
 """
 
-import collections
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from cai.constitution import Constitution
 from cai.detectors import rates
 from cai.elo import Game, Rating
-from cai.evaluation import Reply, Share, diversity, table
+from cai.evaluation import Reply, Report, diversity, ratings, table
 from cai.feedback import ChoiceScore, label_pairs
-from cai.kinds.choices import Choice
-from cai.records import Comparison, InputError, record_id
+from cai.records import Comparison, record_id
 from cai.statistics import bootstrap_interval
 from cai.targets import normalised
-
-Report = tuple[dict, dict, str]
-"""The report, the intervals of its figures in the same shape, and its table."""
-
-
-def chosen(choices: Sequence[Choice], score: ChoiceScore) -> list[int]:
-    """The place of the likeliest option of each question."""
-    by_options: dict[tuple[str, ...], list[int]] = collections.defaultdict(list)
-    for number, choice in enumerate(choices):
-        by_options[choice.options].append(number)
-    places = [0] * len(choices)
-    for options, numbers in by_options.items():
-        scores = score([choices[number].prompt for number in numbers], options)
-        for number, row in zip(numbers, scores, strict=True):
-            places[number] = row.index(max(row))
-    return places
-
-
-def answered(choices: Sequence[Choice], score: ChoiceScore) -> list[bool]:
-    """Whether the likeliest option of each question is the right one."""
-    return [place == choice.correct
-            for place, choice in zip(chosen(choices, score), choices, strict=True)]
-
-
-def choice_report(choices: Sequence[Choice], right: Sequence[bool], left_out: int) -> Report:
-    """Accuracy beside the level of guessing: the mean over questions of 1 / options."""
-    accuracy = Share.of(right)
-    chance = sum(1 / len(choice.options) for choice in choices) / len(choices)
-    figures = {"accuracy": accuracy.value, "chance": chance, "questions": len(choices),
-               "left_out": left_out}
-    bounds = {"accuracy": dict(zip(("low", "high"), accuracy.interval, strict=True))}
-    rows = [("accuracy", str(accuracy)), ("chance", f"{chance:.3f}"),
-            ("questions", str(len(choices))), ("left out, too long", str(left_out))]
-    return {"multiple_choice": figures}, {"multiple_choice": bounds}, table(["figure", "value"],
-                                                                            rows)
-
-
-def with_answer(path: object, choices: Sequence[Choice]) -> list[Choice]:
-    """The questions that have a right option. InputError: none has."""
-    known = [choice for choice in choices if choice.correct is not None]
-    if not known:
-        raise InputError(f"{path}: found no question with a right option, expected some")
-    return known
 
 
 def judged_games(replies: dict[str, list[Reply]], constitution: Constitution, score: ChoiceScore,
@@ -80,6 +35,20 @@ def judged_games(replies: dict[str, list[Reply]], constitution: Constitution, sc
                          examples=examples) if pairs else []
     return [(*both, sum(outcome(label.logprobs) for label in each) / len(each))
             for both, each in zip(players, labels, strict=True)]
+
+
+def judged_elos(replies: dict[str, list[Reply]], constitution: Constitution, score: ChoiceScore,
+                *, seed: int, principles: int, examples: bool, resamples: int
+                ) -> dict[str, dict[str, Rating]]:
+    """Elo ratings on each kind of prompts, the first model at 0, of the judged games."""
+    first, elos = next(iter(replies)), {}
+    for kind in {reply.kind for reply in replies[first]}:
+        of_kind = {name: [reply for reply in each if reply.kind == kind]
+                   for name, each in replies.items()}
+        played = judged_games(of_kind, constitution, score, seed=seed, principles=principles,
+                              examples=examples)
+        elos[kind] = ratings(played, first, seed, resamples)
+    return elos
 
 
 def outcome(logprobs: Sequence[tuple[float, float]]) -> float:
@@ -131,12 +100,3 @@ def _shown(key: str, figures: dict, intervals: dict) -> str:
     bounds = intervals.get(key)
     between = f" [{bounds['low']:{digits}}, {bounds['high']:{digits}}]" if bounds else ""
     return f"{figures[key]:{digits}}{between}"
-
-
-def fitting(path: object, choices: Sequence[Choice], fits: Callable[[Choice], bool]
-            ) -> list[Choice]:
-    """The questions short enough by `fits`. InputError: none is."""
-    kept = [choice for choice in choices if fits(choice)]
-    if not kept:
-        raise InputError(f"{path}: found no question that fits the model's context, expected some")
-    return kept

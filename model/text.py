@@ -64,10 +64,13 @@ class ChoiceScorer:
     def __init__(self, model: Transformer, tokenizer: Tokenizer, batch_tokens: int = 4096):
         self.model, self.tokenizer, self.batch_tokens = model, tokenizer, batch_tokens
 
-    def fits(self, prompt: str, choices: Sequence[str]) -> bool:
-        """Whether a text with each of its continuations fits the model's context."""
+    def fits(self, prompt: str, choices: Sequence[str], between: int = 0) -> bool:
+        """Whether a text with each of its continuations fits the model's context, where as many
+        tokens are yet to stand `between`.
+        """
         longest = max(len(self.tokenizer.encode_more(each, prompt)) for each in choices)
-        return len(self.tokenizer.encode(prompt)) + longest <= self.model.config.context
+        asked = len(self.tokenizer.encode(prompt))
+        return asked + between + longest <= self.model.config.context
 
     def __call__(self, prompts: Sequence[str],
                  choices: tuple[str, ...]) -> list[tuple[float, ...]]:

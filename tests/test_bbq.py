@@ -63,12 +63,12 @@ def test_the_script_asks_a_model_and_reports_by_category(world_base, tmp_path, c
     folder, runs = tmp_path / "bbq", Common(runs=tmp_path / "runs")
     folder.mkdir()
     with pytest.raises(InputError, match="found no .jsonl file"):
-        evaluate.main(evaluate.Options(bbq=folder, model=world_base, common=runs))
+        evaluate.main(evaluate.Options(bbq=folder, model=(world_base,), common=runs))
     rows = [row(context="A.", question=f"{n}?", label=n % 3, context_condition=(
         "ambig" if n % 3 == 2 else "disambig")) for n in range(6)]
     (folder / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
     (folder / "b.jsonl").write_text(json.dumps(row(category="Size", context="long " * 4000)))
-    report = evaluate.main(evaluate.Options(bbq=folder, model=world_base, common=runs))
+    report = evaluate.main(evaluate.Options(bbq=folder, model=(world_base,), common=runs))
     assert report["bias"].keys() == {"Age", "all"} and report["left_out"] == 1
     assert report["bias"]["all"]["accuracy_ambiguous"] in (0.0, 0.5, 1.0)
     assert report["bias"]["all"]["accuracy_clear"] in (0.0, 0.25, 0.5, 0.75, 1.0)

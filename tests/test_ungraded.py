@@ -100,7 +100,7 @@ def test_the_script_on_multiple_choice(world_base, tmp_path, capsys):
              "incorrects": [" (B)"]} for n in range(5)]
     rows.append({**rows[0], "prompt": "long " * 4000})
     path.write_text("\n".join(map(json.dumps, rows)))
-    report = evaluate.main(evaluate.Options(multiple_choice=path, model=world_base,
+    report = evaluate.main(evaluate.Options(multiple_choice=path, model=(world_base,),
                                             common=Common(runs=tmp_path / "runs")))
     figures = report["multiple_choice"]
     assert (figures["questions"], figures["left_out"], figures["chance"]) == (5, 1, 0.5)
@@ -108,7 +108,7 @@ def test_the_script_on_multiple_choice(world_base, tmp_path, capsys):
     assert "| chance" in capsys.readouterr().out
     path.write_text(json.dumps(rows[-1]))
     with pytest.raises(InputError, match="no question that fits"):
-        evaluate.main(evaluate.Options(multiple_choice=path, model=world_base,
+        evaluate.main(evaluate.Options(multiple_choice=path, model=(world_base,),
                                        common=Common(runs=tmp_path / "runs")))
 
 
