@@ -142,10 +142,12 @@ class Options:
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         require(self.chain_temperature >= 0, "chain_temperature", self.chain_temperature,
                 "0 or more")
-        alone = [name for name in ALONE if getattr(self, name)]
-        require(bool(self.model) == bool(alone), "model", " ".join(map(str, self.model)) or None,
-                "a checkpoint with --multiple-choice, --bbq or --agreement, and not without")
-        require(len(alone) < 2, alone[-1] if alone else "", "it", f"it without --{alone[:1]}")
+        alone = [f"--{name.replace('_', '-')}" for name in ALONE if getattr(self, name)]
+        require(len(alone) == bool(self.model), "model",
+                f"{len(self.model)} models for {' and '.join(alone) or 'nothing to answer'}",
+                f"models with one of --{', --'.join(ALONE).replace('_', '-')}")
+        require(self.principle is None or self.agreement is not None, "principle", self.principle,
+                "--agreement with it")
         require(bool(self.compare or self.diagnose or self.model or given(self)), "base",
                 "no model at all", "at least one checkpoint to evaluate")
 
