@@ -348,10 +348,10 @@ def on_models(options: Options, folder: Path, log: Log) -> Report:
     """The report, its intervals and its table, of one model alone; of several, by size."""
     measure = measured_alone(options)
 
-    def sized(folder: Path) -> tuple[str, int, Report]:
-        model = judge_in(options, folder)
+    def sized(checkpoint: Path) -> tuple[str, int, Report]:
+        model = judge_in(options, checkpoint)
         parameters = sum(each.numel() for each in model.score.model.parameters())
-        return str(folder), parameters, measure(model)
+        return str(checkpoint), parameters, measure(model)
 
     found = list(map(sized, options.model))
     return sizes.by_size(found) if len(found) > 1 else found[0][2]
