@@ -1,6 +1,7 @@
 """Agreement with people: the published files, made-up judges whose figures are known, the script.
 """
 
+import dataclasses
 import json
 import math
 from collections import Counter
@@ -22,7 +23,7 @@ from cai.agreement import (
 )
 from cai.annotated import read, read_pairs
 from cai.constitution import load_constitution
-from cai.feedback import Judge
+from cai.feedback import Judge, askable, label_pairs
 from cai.records import Comparison, InputError, Label
 from cai.statistics import Mean, cohen_kappa
 from training.options import Common, OptionError
@@ -174,6 +175,27 @@ def test_a_letter_alone_tells_nothing_and_shows_as_bias():
     assert (knows["other"].kappa, knows["other"].one_with_another) == (None, None)
     against = ask(letters(lambda *both: "B" if find_good(*both) == "A" else "A"))
     assert against["all"].accuracy.value == 0.0
+
+
+@pytest.mark.parametrize("reason", [None, lambda prompts, keys: [""] * len(prompts)])
+def test_what_must_fit_is_what_is_asked(reason):
+    """Both orders with their examples; without a text yet where there is to be a reasoning."""
+    english = under(load_constitution("constitutions/english.toml"), None)
+    pairs = [dataclasses.replace(pair(1.0), id=name, responses=("good", name)) for name in "xyz"]
+    looked, scored = [], []
+
+    def fits(prompt, choices):
+        looked.append(prompt)
+        return "(A) y" not in prompt
+
+    def score(prompts, choices):
+        scored.extend(prompts)
+        return [(-1.0, -1.0)] * len(prompts)
+
+    kept = askable(pairs, english, Judge(score, fits, reason), seed=0)
+    assert [each.id for each in kept] == ["x", "z"]
+    label_pairs(pairs, english, score, seed=0, reason=reason)
+    assert looked == scored and len(set(scored)) == 6
 
 
 def test_the_principle_is_one_of_the_constitution_or_helpfulness():
