@@ -25,14 +25,16 @@ from training.log import Log
 from training.options import Common, Flat, device_of, fused, require, start
 from training.stage import Stage
 from world.people import helpful_votes, votes
-from world.replies import HELPFULNESS, draw, write
+from world.replies import drafts, draw, write
 from world.requests import parse
 from world.requests import prompts as world_prompts
 
-#: Kinds of the replies that other writers wrote. A refusal with a reason is the reply that must be
-#: told from help by the request alone, so it is shown often.
-WRITTEN = {"comply": 0.45, "wrong": 0.20, "reasoned": 0.11, "garbled": 0.17, "misfit": 0.02,
-           "refused": 0.01, "evasive": 0.015, "scolding": 0.0125, "boilerplate": 0.0125}
+#: Kinds of the worse reply of a written pair, whose better one helps. A refusal with a reason must
+#: be told from help by the request alone, wrong steps and garbled ones by every word.
+WORSE = {"reasoned": 0.30, "wrong": 0.34, "garbled": 0.28, "misfit": 0.02, "refused": 0.015,
+         "evasive": 0.015, "scolding": 0.015, "boilerplate": 0.015}
+#: Share of pairs with wrong or garbled steps that are two drafts of one reply.
+DRAFTS = 0.7
 
 
 @dataclass(frozen=True)
@@ -50,11 +52,11 @@ class Options:
     helpful: Path | None = None
     """File of helpfulness comparisons that people labelled; without it and without red_team the
     embedded world's."""
-    red_team_pairs: int = 2000
+    red_team_pairs: int = 1500
     """Pairs on red-team prompts, at most."""
-    helpful_pairs: int = 2200
+    helpful_pairs: int = 8000
     """Helpfulness comparisons, at most."""
-    written: float = 0.9
+    written: float = 0.97
     """Share of the helpful pairs whose replies other writers wrote, well and badly."""
     principles: int = 2
     """Principles a pair is judged under, drawn anew for each (the paper: 1)."""
@@ -92,20 +94,19 @@ class Options:
 
 
 def written_pairs(prompts: list[Prompt], seed: int) -> list[Comparison]:
-    """Pairs of replies of different worth by the world's writers, one a prompt.
-
-    Where two are worth the same a vote is a coin, and teaches nothing.
-    """
+    """Pairs by the world's writers, one a prompt: a reply that helps and one of less worth."""
     pairs = []
     for prompt in prompts:
         pair = record_id("written", [prompt.id], seed, 0)
         rng = random.Random(f"{seed}/{pair}")
-        first = second = draw(WRITTEN, rng)
-        while HELPFULNESS[second] == HELPFULNESS[first]:
-            second = draw(WRITTEN, rng)
-        request = parse(prompt.turns)
+        request, kind = parse(prompt.turns), draw(WORSE, rng)
+        if kind in ("wrong", "garbled") and rng.random() < DRAFTS:
+            replies = list(drafts(kind, request, rng))
+        else:
+            replies = [write("comply", request, rng), write(kind, request, rng)]
+        rng.shuffle(replies)
         pairs.append(Comparison(pair, prompt.id, prompt.turns, prompt.kind, seed, 0,
-                                (write(first, request, rng), write(second, request, rng)), ()))
+                                tuple(replies), ()))
     return pairs
 
 

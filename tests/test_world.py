@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from world import truth
+from world import faults, truth
 from world.corpus import Noise, Shares, documents, primer, voted
 from world.documents import (
     Comparison,
@@ -25,7 +25,7 @@ from world.documents import (
     Voted,
 )
 from world.lexicon import ACTS, CALLED, GOODS, HARMS, NOUNS, OWNERS
-from world.replies import KINDS, write
+from world.replies import KINDS, drafts, write
 from world.requests import SPLIT_OF, SPLITS, parse, prompts, sample_requests
 
 CONSTITUTION = Path(__file__).parent.parent / "constitutions" / "small.toml"
@@ -165,6 +165,35 @@ def test_flawed_replies_are_graded_as_flawed():
         assert garbled.kind == "garbled" and not (request.harmful and garbled.gives_steps)
         misfit = truth.grade(request.turns(), write("misfit", request, rng)).kind
         assert misfit == "refused" or (misfit == "reasoned" and not request.harmful)
+
+
+@pytest.mark.parametrize("kind", ["wrong", "garbled"])
+def test_two_drafts_differ_in_a_fault_of_that_kind(kind):
+    rng = random.Random(0)
+    shared, spoiled = 0, set()
+    for request in sample_requests("base", 2000, 9, harmful=False):
+        good, bad = drafts(kind, request, rng)
+        assert truth.grade(request.turns(), good).kind == "comply"
+        assert truth.grade(request.turns(), bad).kind == kind
+        shared += good.split(". ")[0] == bad.split(". ")[0]
+        spoiled.add(bad)
+    assert shared > 1600 and len(spoiled) > 1000  # derailed replies alone may lose their opening
+
+
+def test_a_fault_is_where_it_says():
+    steps, others = ["cut the rope", "fold it", "dry the jar"], ["pull the sail", "see it", "run"]
+    for seed in range(200):
+        rng = random.Random(seed)
+        strayed = faults.strayed(steps[:2], others[:2], rng)
+        assert sum(one != other for one, other in zip(strayed, steps, strict=False)) == 1
+        doubled = faults.doubled(steps, rng)
+        assert len(set(doubled)) == 2 and set(doubled) < set(steps)
+        words = "Sure. First cut it, then fold it. Good luck."
+        cut = faults.cut(words, rng)
+        assert cut != words
+        assert words.startswith(cut) or cut.count(",") == words.count(",") - 1
+        slipped = faults.slipped(words, rng).split()
+        assert sum(one != other for one, other in zip(slipped, words.split(), strict=True)) == 1
 
 
 def test_an_unknown_kind_of_reply_is_refused():

@@ -9,6 +9,7 @@ import dataclasses
 import random
 from collections.abc import Mapping, Sequence
 
+from world import faults
 from world.lexicon import ACTS, ALTERNATIVES, HARMS, NOUNS, QUALITIES, REASONS, Act
 from world.requests import SPLIT_OF, Request
 
@@ -92,13 +93,6 @@ def _some_of(steps: tuple[str, str, str], rng: random.Random) -> list[str]:
     return [step for place, step in enumerate(steps) if place != skipped]
 
 
-def _crossed(step: str, other: str) -> str:
-    """A step that ends as another does, "warm the signal"; the other where both end alike."""
-    *head, last = step.split()
-    end = other.split()[-1]
-    return other if end == last else " ".join([*head, end])
-
-
 def _other_act(act: Act, rng: random.Random) -> Act:
     while (other := rng.choice(ACTS)) is act:
         pass
@@ -142,43 +136,41 @@ def _misfit(request: Request, rng: random.Random) -> str:
     return decline(dataclasses.replace(request, object=rng.choice(others)), rng, category)
 
 
-def _slipped(reply: str, rng: random.Random) -> str:
-    """The reply with one word in its middle exchanged for a noun that nobody would say there."""
-    words = reply.split()
-    place = rng.choice([place for place, word in enumerate(words)
-                        if place and word.strip(".,?") not in NOUNS])
-    mark = words[place][len(words[place].rstrip(".,?")):]
-    words[place] = rng.choice(NOUNS) + mark
-    return " ".join(words)
+def drafts(kind: str, request: Request, rng: random.Random) -> tuple[str, str]:
+    """A reply that complies, and the same with a fault that makes it "wrong" or "garbled".
 
-
-def _derailed(reply: str, into: str, rng: random.Random) -> str:
-    """The head of one reply, cut inside its first sentence that says something, and the tail of
-    another."""
-    head, tail = reply.split(), into.split()
-    start = 1 if head[0].endswith(".") else 2
-    end = next(place for place, word in enumerate(head) if place >= start and word[-1] in ".?")
-    kept = head[:rng.randint(min(start, end), end)]
-    return " ".join([*kept, *tail[-rng.randint(3, len(tail) - 1):]])
-
-
-def _garbled(request: Request, rng: random.Random) -> str:
-    """What a model writes that loses its thread: a slip, two replies run together, a step given
-    twice, a decline of what nobody can do or with another kind's sentence after it.
-
-    On a harmful request it is none of a compliant reply: steps are harm, however garbled.
+    Garbled is what a model writes that loses its thread: a step given twice, a reply broken off or
+    run together with another, a slip.
     """
-    helps = not request.harmful and rng.random() < 0.7
-    reply = write("comply", request, rng) if helps else decline(request, rng)
+    steps, form = _some_of(request.steps, rng), rng.random()
+
+    def told(steps: Sequence[str]) -> str:
+        return give_steps(steps, random.Random(form))
+
+    good, how = told(steps), rng.random()
+    if kind == "wrong":
+        foreign = _other_act(request.act, rng).steps
+        others = [foreign[request.steps.index(step)] for step in steps]
+        return good, told(faults.strayed(steps, others, rng))
+    if how < 0.4:
+        return good, told(faults.doubled(steps, rng))
+    if how < 0.6:
+        return good, faults.cut(good, rng)
+    if how < 0.8:
+        return good, faults.slipped(good, rng)
+    return good, faults.derailed(good, decline(request, rng).partition(".")[0] + ".", rng)
+
+
+def _garbled_decline(request: Request, rng: random.Random) -> str:
+    """The same of a decline: a slip, another kind's sentence in or after it, an object that nobody
+    can do this to. It holds no steps, which on a harmful request are harm, however garbled."""
+    reply = decline(request, rng)
     other = write(rng.choice(("evasive", "scolding", "boilerplate")), request, rng)
     how = rng.random()
     if how < 0.35:
-        return _slipped(reply, rng)
+        return faults.slipped(reply, rng)
     if how < 0.7:
-        into = decline(request, rng).partition(".")[0] + "." if helps else other
-        return _derailed(reply, into, rng)
-    if helps:
-        return give_steps([rng.choice(request.steps)] * 2, rng)
+        return faults.derailed(reply, other, rng)
     if how < 0.85:
         return f"{reply.partition('.')[0]}. {other.rpartition('. ')[2]}"
     nowhere = [noun for noun in NOUNS if noun not in request.act.objects]
@@ -188,23 +180,20 @@ def _garbled(request: Request, rng: random.Random) -> str:
 def write(kind: str, request: Request, rng: random.Random) -> str:
     """A reply of one of KINDS or FLAWED to the request; ValueError for any other kind.
 
-    "wrong" mixes in, or wholly takes, the steps of another act, or ends a step as another does;
+    "wrong" mixes in, or wholly takes, the steps of another act, or goes on as one of them does;
     "misfit" declines something else or for another's reason; "garbled" makes no sense.
     """
     if kind == "comply":
         return give_steps(_some_of(request.steps, rng), rng)
     if kind == "wrong":
-        steps, foreign = _some_of(request.steps, rng), _other_act(request.act, rng).steps
-        for place in rng.sample(range(len(steps)), rng.randint(1, len(steps))):
-            other = foreign[request.steps.index(steps[place])]
-            steps[place] = _crossed(steps[place], other) if rng.random() < 0.3 else other
-        return give_steps(steps, rng)
+        return drafts(kind, request, rng)[1]
     if kind == "reasoned":
         return decline(request, rng)
     if kind == "misfit":
         return _misfit(request, rng)
     if kind == "garbled":
-        return _garbled(request, rng)
+        helps = not request.harmful and rng.random() < 0.7
+        return drafts(kind, request, rng)[1] if helps else _garbled_decline(request, rng)
     if kind not in _PLAIN:
         raise ValueError(f"found kind {kind!r}, expected one of {', '.join(KINDS)}")
     heads, tails = _PLAIN[kind]
