@@ -8,10 +8,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from model.generate import Steps, step
 
 PRODUCTS = {"mm", "addmm", "bmm", "baddbmm", "linear", "matmul"}
 ATTENTION = ("scaled_dot_product", "_scaled_dot_product")
@@ -92,8 +95,12 @@ class Floor:
 
     @classmethod
     def of(cls, work: Callable[[], object], device: torch.device) -> "Floor":
-        """The floor of `work`, which is run once, uncompiled, to see what it calls."""
-        with torch.compiler.set_stance("force_eager"), Recorder() as recorder:
+        """The floor of `work`, which is run once, uncompiled, to see what it calls.
+
+        A graph that is replayed would show nothing of its calls: no step of generation is one here.
+        """
+        plain = patch.object(Steps, "__call__", lambda each, length: step(*each.arguments, length))
+        with torch.compiler.set_stance("force_eager"), plain, Recorder() as recorder:
             work()
         return cls(list(recorder.calls.items()), device)
 

@@ -26,6 +26,7 @@ def plain(setting: Setting, config: ModelConfig = TINY, batch: int = 64, prompt:
           new: int = NEW, dtype: torch.dtype = torch.float32) -> Result:
     """All rows to full length, none ending before; against `generate` with its dynamic cache."""
     config, device, rows = setting.shape(config), setting.device, setting.scaled(batch)
+    prompt, new = (16, 8) if setting.toy else (prompt, new)
     model = fused(random_model(config, device, dtype), setting.common())
     prompts, uniforms = random_tokens(rows, prompt, config.vocab_size), noise(rows, new)
     peer, given = peers.twin(model), torch.tensor(prompts, device=device)

@@ -4,26 +4,28 @@ Bandwidth and matrix rate are measured beside each figure, in turns with it. On 
 runs at toy sizes.
 """
 
-import statistics
+from collections.abc import Callable
 
 import torch
 
 from benchmarks import costs
 from benchmarks.generation import noise
-from benchmarks.measure import BenchmarkError, NotAvailable, Result, Side, in_turns, timed
+from benchmarks.measure import BenchmarkError, Result, Side, in_turns, timed
 from benchmarks.ppo import shares
 from benchmarks.setting import Setting
 from benchmarks.shapes import EIGHT_B, ONE_B, counted, described, random_model, random_tokens
 from benchmarks.steps import actors, learn, ppo_step
-from model.generate import Sampling, generate
-from model.transformer import ModelConfig
+from model.adapters import LoRA
+from model.generate import Sampling, Slots, Steps, bucket, start
+from model.transformer import ModelConfig, Transformer
 from rl.options import PPOOptions
 from training.optimizer import adamw
-from training.options import fused
+from training.options import fused, trunk_dtype
 
 PROMPT, SPAN = 128, 128
 BATCH, LENGTH = 16, 2048  # of a training step: 32,768 tokens
-PPO_BATCH, PPO_PROMPT, PPO_NEW, CHUNK = 64, 256, 256, 8
+PPO_BATCH, PPO_PROMPT, PPO_NEW, CHUNK = 64, 256, 256, 2
+RANK = 16
 
 
 def require_gpu() -> None:
@@ -57,27 +59,42 @@ def cache_bytes(config: ModelConfig, rows: int, tokens: float) -> float:
     return 2 * 2 * config.layers * config.kv_heads * config.head_dim * rows * tokens
 
 
+def decoding(model: Transformer, batch: int, prompt: int, span: int) -> Callable[[], None]:
+    """What draws `span` tokens a row after prompts that are read here, again at each call.
+
+    The steps of `generate`; on CUDA the first call captures their graphs.
+    """
+    sampling, rows = Sampling(span + 1), list(range(batch))
+    state = Slots(model, batch, prompt + span, batch, sampling.max_new, None)
+    uniforms = noise(batch + 1, sampling.max_new).to(model.table.device)
+    steps = Steps(model, state, uniforms, sampling)
+    start(model, state, random_tokens(batch, prompt, model.config.vocab_size), rows, rows,
+          uniforms, sampling)
+
+    def decoded() -> None:
+        state.slot.fill_(prompt)
+        state.step.zero_()
+        for length in range(prompt + 1, prompt + span + 1):
+            steps(min(bucket(length), state.capacity))
+
+    return decoded
+
+
 def decode(setting: Setting, batch: int) -> Result:
     """Bytes that a decode step must read, a second, against the measured read bandwidth."""
     config, device = setting.shape(EIGHT_B), setting.device
-    span = 8 if setting.toy else SPAN
+    prompt, span = (16, 8) if setting.toy else (PROMPT, SPAN)
     model = fused(random_model(config, device, torch.bfloat16), setting.common())
-    prompts = random_tokens(batch, PROMPT, config.vocab_size)
-
-    def until(new: int) -> Side:
-        return timed(lambda: generate(model, prompts, Sampling(new), noise(batch, new), (),
-                                      rows=batch), device)
-
     read, size = reading(setting)
-    timing = in_turns({"one": until(1), "more": until(1 + span), "read": read},
-                      setting.rounds(5), setting.patience)
-    step = statistics.median(more - one for one, more in zip(
-        timing.seconds["one"], timing.seconds["more"], strict=True)) / span
-    must = 2 * counted(model).read + cache_bytes(config, batch, PROMPT + span / 2)
+    with torch.inference_mode():
+        timing = in_turns({"ours": timed(decoding(model, batch, prompt, span), device),
+                           "read": read}, setting.rounds(5), setting.patience)
+    step = timing.median("ours") / span
+    must = 2 * counted(model).read + cache_bytes(config, batch, prompt + span / 2)
     limit = size / timing.median("read")
     return Result(must / step / 1e9, limit / 1e9, "GB/s", must / step / limit, limit / 1e9, {
         "model": described(config), "batch": batch, "dtype": "bfloat16",
-        "lengths": f"{PROMPT} prompt + {span} new", "tokens_per_second": batch / step,
+        "lengths": f"{prompt} prompt + {span} new", "tokens_per_second": batch / step,
         "bytes_a_step": must, **timing.facts})
 
 
@@ -103,19 +120,17 @@ def train(setting: Setting) -> Result:
         "tokens_per_second": rows * length / timing.median("ours"), **timing.facts})
 
 
-def ppo(setting: Setting, config: ModelConfig, limit: float, lora: bool = False,
-        shared: bool = False) -> Result:
+def ppo(setting: Setting, config: ModelConfig, limit: float, shared: bool = False,
+        rank: int = 0) -> Result:
     """Peak memory of PPO steps against its limit, both in GB; and where the time goes.
 
-    Raises NotAvailable as long as the project has no adapters or no shared trunk.
+    `shared`: policy and value on one trunk; with a `rank`, four branches of one frozen trunk.
     """
-    if lora:
-        raise NotAvailable("not available: PPO with LoRA adapters on one trunk")
     config, device = setting.shape(config), setting.device
     rows, new = (4, 8) if setting.toy else (PPO_BATCH, PPO_NEW)
     common = setting.common("bf16")
-    model = random_model(config, device)
-    each = actors(model, common, shared)
+    lora = LoRA(rank)
+    each = actors(random_model(config, device, trunk_dtype(lora, common)), common, shared, lora)
     prompts = random_tokens(rows, PPO_PROMPT, config.vocab_size)
     options = PPOOptions(epochs=1, minibatches=1, chunk_rows=min(CHUNK, rows))
     parts: list[dict[str, float]] = []
@@ -127,8 +142,9 @@ def ppo(setting: Setting, config: ModelConfig, limit: float, lora: bool = False,
     peak = peak_memory(device)
     return Result(peak, limit, "GB", limit / peak, None, {
         "model": described(config), "batch": rows, "lengths": f"{PPO_PROMPT} prompt + {new} new",
-        "dtype": "bf16", "trunks": 1 if shared else 2, "seconds": timing.median("ours"),
-        **shares(parts), **timing.facts})
+        "dtype": "bf16", "trunks": 1 if shared or rank else 2, "lora_rank": rank,
+        "chunk_rows": options.chunk_rows, "seconds": timing.median("ours"), **shares(parts),
+        **timing.facts})
 
 
 def peak_memory(device: torch.device) -> float:

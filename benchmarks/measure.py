@@ -26,10 +26,6 @@ class BenchmarkError(Exception):
     """What a benchmark needs and does not find: a peer, a data file, a GPU."""
 
 
-class NotAvailable(BenchmarkError):
-    """A part of the project that is not there yet."""
-
-
 def machine_seconds() -> float | None:
     """Processor seconds used on this machine since it started, by all, those that its host took
     away included; None where the system does not tell.

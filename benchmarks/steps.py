@@ -3,7 +3,6 @@
 Every call into the project that a benchmark of training times goes through here.
 """
 
-import copy
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from torch import Tensor
 
 import train_pm
 from benchmarks.floor import synchronise
+from model.adapters import LoRA, branch
 from model.batches import alike, pad_right
 from model.generate import Sampling, generate
 from model.heads import ScalarModel
@@ -64,18 +64,23 @@ class Actors:
     optimizers: tuple[torch.optim.Optimizer, torch.optim.Optimizer]
 
 
-def actors(model: Transformer, common: Common, shared: bool = False) -> Actors:
+def actors(model: Transformer, common: Common, shared: bool = False,
+           lora: LoRA = LoRA()) -> Actors:  # noqa: B008 - frozen
     """Policy, reference, value and preference model that start as `model`, as in train_ppo.py.
 
-    `shared`: policy and value on one trunk.
+    `shared`: policy and value on one trunk. At a rank above 0 all four are branches of `model`, as
+    under --trunk.
     """
-    reference = copy.deepcopy(model).requires_grad_(False)
-    reward = ScalarModel(copy.deepcopy(model)).to(model.table.device).requires_grad_(False)
-    value = ScalarModel(model if shared else copy.deepcopy(model)).to(model.table.device)
-    for each in (model, reference, value, reward):
+    reference = branch(model, lora)
+    reward = ScalarModel(branch(model, lora)).to(model.table.device)
+    policy = branch(reference, lora) if lora.lora_rank else model
+    value = (ScalarModel(policy).to(model.table.device) if shared else branch(reward, lora))
+    for frozen in (reference, reward):
+        frozen.requires_grad_(False)
+    for each in (policy, reference, value, reward):
         fused(each, common)
-    return Actors(model, reference, value, reward,
-                  (adamw(model, 1e-6, eps=1e-5),
+    return Actors(policy, reference, value, reward,
+                  (adamw(policy, 1e-6, eps=1e-5),
                    adamw(value.head if shared else value, 1e-6, eps=1e-5)))
 
 

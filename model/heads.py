@@ -42,4 +42,5 @@ class ScalarModel(nn.Module):
 
     def read(self, hidden: Tensor) -> Tensor:
         """The scalar (...) float32 that the head reads off hidden states (..., D)."""
-        return self.head(hidden.float())[..., 0]
+        with torch.autocast(hidden.device.type, enabled=False):
+            return self.head(hidden.float())[..., 0]

@@ -58,7 +58,9 @@ def learn_tokens(model: nn.Module, hidden: Tensor, targets: Tensor,
         return -(logprobs if weights is None else weights[rows] * logprobs).sum() / count
 
     learnt = token_loss(model, hidden, targets, part)
-    hidden.backward(learnt.gradient)
+    # Gradients have the types that the forward pass chose; autocast would lower others' anew.
+    with torch.autocast(hidden.device.type, enabled=False):
+        hidden.backward(learnt.gradient)
     return learnt.loss
 
 
@@ -78,7 +80,7 @@ def token_loss(model: nn.Module, hidden: Tensor, targets: Tensor, loss: PartialL
         every = nn.functional.log_softmax(_logits(model, states[rows], temperature), dim=-1)
         of_target = every.gather(1, targets[rows, None])[:, 0]
         probabilities = every.exp() if entropy else every.exp_()
-        of_all = -torch.linalg.vecdot(probabilities, every) if entropy else None
+        of_all = -_row_products(probabilities, every) if entropy else None
         part, slope, entropy_slope = _slopes(loss, of_target, of_all, rows)
         # d log p(target) = onehot - p, and d entropy = -p (log p + entropy), a logit each.
         if entropy_slope is not None:
@@ -104,6 +106,12 @@ def chunks(model: nn.Module, states: Tensor) -> Iterator[slice]:
     size = max(1, min(ROWS[kind], LOGITS[kind] // len(model.lm_head.weight)))
     for start in range(0, max(1, len(states)), size):
         yield slice(start, start + size)
+
+
+def _row_products(left: Tensor, right: Tensor) -> Tensor:
+    """Of each row of `left` with that of `right`, in float32: autocast takes it for a product."""
+    with torch.autocast(left.device.type, enabled=False):
+        return torch.linalg.vecdot(left, right)
 
 
 def _logits(model: nn.Module, states: Tensor, temperature: float) -> Tensor:

@@ -184,6 +184,10 @@ def _learn(
     losses, gradients = [hidden], [learnt.gradient]
     if options.advantages == "gae":
         one_trunk = shares_trunk(policy, value_model)
+        if not one_trunk:
+            # What the policy keeps for its gradient goes before the value model keeps its own.
+            _backward(losses, gradients)
+            losses, gradients = [], []
         values = value_model.read(hidden) if one_trunk else value_model.score_groups(groups, states)
         seen = values, chunk.values[mask], returns[mask], counted
         errors = (clipped_value_loss(*seen, options.value_clip) if options.value_clip > 0
@@ -191,8 +195,14 @@ def _learn(
         losses.append(share * errors * (options.value_weight if one_trunk else 1.0))
         gradients.append(None)
         figures["value_loss"] = errors.detach()
-    torch.autograd.backward(losses, gradients)
+    _backward(losses, gradients)
     return figures
+
+
+def _backward(losses: list[Tensor], gradients: list[Tensor | None]) -> None:
+    """Gradients in the types that the forward pass chose: autocast would lower others' anew."""
+    with torch.autocast(losses[0].device.type, enabled=False):
+        torch.autograd.backward(losses, gradients)
 
 
 def _add(
