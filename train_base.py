@@ -203,7 +203,7 @@ def main(options: Options) -> dict:
             tokens, targets, states = learning([rows[n].tokens for n in members],
                                                [rows[n].given for n in members], device)
             with precision(options.common):
-                loss = learn_tokens(model, model.forward_groups(tokens)[states], targets,
+                loss = learn_tokens(model, model.forward_groups(tokens, states), targets,
                                     weight[targets])
             norm = clip_gradients(model.parameters(), 1.0)
             take_step(optimizers, linear(step, len(steps), 60))

@@ -125,7 +125,7 @@ def main(options: Options) -> dict:
                 tokens, targets, states = learning([rows[n] for n in part],
                                                    [given[n] for n in part], device)
                 with precision(options.common):
-                    loss += learn_tokens(model, model.forward_groups(tokens)[states], targets,
+                    loss += learn_tokens(model, model.forward_groups(tokens, states), targets,
                                          count=learnt)
             norm = clip_gradients(model.parameters(), 1.0)
             take_step(optimizers, linear(step, len(steps), options.warmup, options.final))

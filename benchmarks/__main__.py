@@ -73,11 +73,9 @@ class Options:
     def flags(self) -> list[str]:
         """These options as each measurement of a set is given them."""
         given = {"repeats": self.repeats, "scale": self.scale, "threads": self.threads,
-                 "dialogues": self.dialogues.absolute()}
+                 "compile": self.compile, "dialogues": self.dialogues.absolute()}
         flags = [f"--{name}={value}" for name, value in given.items() if value is not None]
-        switches = {"dry-run": self.dry_run or None, "compile": self.compile}
-        return flags + [f"--{'' if on else 'no-'}{name}" for name, on in switches.items()
-                        if on is not None]
+        return flags + ["--dry-run"] * self.dry_run
 
 
 def measured(options: Options) -> Iterator[dict]:

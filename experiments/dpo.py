@@ -91,7 +91,7 @@ def reply_logprobs(model: Transformer, pairs: list[Pair], device: torch.device
                   [pair.replies[side] for side in (0, 1) for pair in pairs])
     tokens, start, mask = (tensor.to(device) for tensor in packed)
     groups, states, targets = grouped(tokens, start, mask)
-    logprobs = token_logprobs(model, model.forward_groups(groups)[states], targets)
+    logprobs = token_logprobs(model, model.forward_groups(groups, states), targets)
     return torch.zeros(mask.shape, device=device).masked_scatter(mask, logprobs).sum(1).chunk(2)
 
 

@@ -38,7 +38,7 @@ class ScalarModel(nn.Module):
 
     def score_groups(self, groups: Sequence[Tensor], last: Tensor) -> Tensor:
         """As `score` of groups of unequal length; `last` counts as `forward_groups` does."""
-        return self.read(self.transformer.forward_groups(groups)[last])
+        return self.read(self.transformer.forward_groups(groups, last))
 
     def read(self, hidden: Tensor) -> Tensor:
         """The scalar (...) float32 that the head reads off hidden states (..., D)."""

@@ -262,12 +262,13 @@ class Transformer(nn.Module):
         places = (positions + P).clamp_max(self.config.context - 1)
         return self.run(tokens, places, attend_to_all, at)
 
-    def forward_groups(self, groups: Sequence[Tensor]) -> Tensor:
+    def forward_groups(self, groups: Sequence[Tensor], at: Tensor | None = None) -> Tensor:
         """Hidden states (N, D) of right-padded groups, each (B, T) int64 with a B and T of its own.
 
         N counts every position of every group, row by row, as `torch.cat` of the flattened groups
         does. Only attention goes group by group; all else sees one long row. So sequences of a
         training step share their products, whatever their lengths, and hardly any are padding.
+        With `at` (M,) int64, no position twice, the states are those of these alone: (M, D).
         """
         shapes = [group.shape for group in groups]
         sizes = [B * T for B, T in shapes]
@@ -286,8 +287,19 @@ class Transformer(nn.Module):
                 "b h t c -> (b t) h c") for *part, shape, mask in parts])
             return rearrange(mixed, "n h c -> 1 h n c")
 
+        def attend_last(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            # Queries that nothing reads are zero, so that groups keep their shapes.
+            asked = rearrange(q, "1 h m c -> m h c")
+            every = asked.new_zeros(len(positions), *asked.shape[1:]).index_copy(0, at, asked)
+            mixed = attend(rearrange(every, "n h c -> 1 h n c"), k, v)
+            return mixed.index_select(2, at)
+
         tokens = torch.cat([group.flatten() for group in groups])
-        return self.run(tokens[None], positions[None], lambda layer: attend)[0]
+        last = self.config.layers - 1
+        if at is None:
+            return self.run(tokens[None], positions[None], lambda layer: attend)[0]
+        return self.run(tokens[None], positions[None], lambda layer: (
+            attend_last if layer == last else attend), at[None])[0]
 
     def prefill(self, packed: Packed, cache: KVCache, rows: Tensor, at: Tensor) -> Tensor:
         """Hidden states (B, M, D) of columns `at` (B, M) of `packed`, whose N sequences go on

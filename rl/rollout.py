@@ -144,7 +144,7 @@ def response_logprobs(
     """
 
     def score(groups: list[Tensor], states: Tensor, targets: Tensor) -> Tensor:
-        hidden = policy.forward_groups(groups)[states]
+        hidden = policy.forward_groups(groups, states)
         return token_logprobs(policy, hidden, targets, temperature)
 
     return _by_length(score, tokens, start, response_mask, chunk_rows)
@@ -181,7 +181,7 @@ def response_logprobs_and_values(
                 response_values(value_model, *packed, chunk_rows))
 
     def score(groups: list[Tensor], states: Tensor, targets: Tensor) -> Tensor:
-        hidden = policy.forward_groups(groups)[states]
+        hidden = policy.forward_groups(groups, states)
         return torch.stack((token_logprobs(policy, hidden, targets, temperature),
                             value_model.read(hidden)), dim=-1)
 

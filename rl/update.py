@@ -174,7 +174,7 @@ def _learn(
             loss = loss - entropy_bonus(entropy, counted[rows], options.entropy_coefficient)
         return share * loss * len(logprobs) / len(targets)
 
-    hidden = policy.forward_groups(groups)[states]
+    hidden = policy.forward_groups(groups, states)
     learnt = token_loss(policy, hidden, targets, surrogate, options.temperature, entropy=True)
     given = learnt.logprobs, old_logprobs
     figures = ratio_statistics(*given, counted, options.clip) | {

@@ -9,11 +9,12 @@ from torch import Tensor, nn
 class Grouped(nn.Module):
     """A model whose `forward` of (B, T) tokens is all it has."""
 
-    def forward_groups(self, groups: Sequence[Tensor]) -> Tensor:
-        return torch.cat([self(group).flatten(0, 1) for group in groups])
+    def forward_groups(self, groups: Sequence[Tensor], at: Tensor | None = None) -> Tensor:
+        every = torch.cat([self(group).flatten(0, 1) for group in groups])
+        return every if at is None else every[at]
 
     def score_groups(self, groups: Sequence[Tensor], last: Tensor) -> Tensor:
-        return self.forward_groups(groups)[last]
+        return self.forward_groups(groups, last)
 
 
 class LogitModel(Grouped):

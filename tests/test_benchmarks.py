@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import tyro
 
 from benchmarks import costs, generation, peers, results
 from benchmarks.__main__ import Options, main
@@ -274,6 +275,13 @@ def test_a_peer_that_is_missing_or_another_is_refused(
 def test_impossible_options_are_refused(given: dict) -> None:
     with pytest.raises(OptionError):
         Options(**given)
+
+
+@pytest.mark.parametrize("compiled", [None, True, False])
+def test_a_measurement_of_a_set_is_told_all_that_the_set_was(compiled: bool | None) -> None:
+    given = Options("cpu", repeats=2, scale=0.5, dry_run=True, threads=1, compile=compiled,
+                    dialogues=Path("/rows.jsonl"))
+    assert tyro.cli(Options, args=["cpu", *given.flags]) == given
 
 
 def test_a_failure_leaves_the_others_and_a_line_of_its_own() -> None:

@@ -26,7 +26,7 @@ def gradients(model: Transformer, common: Common) -> dict[str, torch.Tensor]:
     """Those of one step on ROWS."""
     tokens, targets, states = learning(ROWS, GIVEN)
     with precision(common):
-        learn_tokens(model, model.forward_groups(tokens)[states], targets)
+        learn_tokens(model, model.forward_groups(tokens, states), targets)
     found = {name: p.grad for name, p in model.named_parameters()}
     model.zero_grad()
     return found

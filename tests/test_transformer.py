@@ -125,6 +125,20 @@ def test_groups_of_unequal_length_equal_each_alone(any_family: Transformer) -> N
             torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-4)
 
 
+def test_states_asked_for_in_groups_are_those_of_all(any_family: Transformer) -> None:
+    """In value and in gradient, in the order asked."""
+    groups = [random_tokens(B, T, seed=T) for B, T in ((2, 3), (1, 20), (3, 11))]
+    at = torch.tensor([57, 0, 5, 6, 25, 24, 30])
+    among, alone = any_family.forward_groups(groups)[at], any_family.forward_groups(groups, at)
+    torch.testing.assert_close(alone, among, rtol=0, atol=1e-5)
+    weights = torch.randn(alone.shape, generator=torch.Generator().manual_seed(0))
+    for parameter in any_family.parameters():
+        one, other = (torch.autograd.grad((hidden * weights).sum(), parameter, retain_graph=True,
+                                          allow_unused=True)[0] for hidden in (among, alone))
+        if one is not None:
+            torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-5)
+
+
 def test_a_mask_of_all_is_no_mask_up_to_the_last_position(any_family: Transformer) -> None:
     tokens = random_tokens(2, any_family.config.context)
     with torch.no_grad():
