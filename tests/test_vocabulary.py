@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from model import vocabulary
+from model.heads import ScalarModel
 from model.vocabulary import learn_tokens, token_logprobs, token_loss
 
 TARGETS = torch.tensor([3, 1, 0, 39, 7])
@@ -96,3 +97,25 @@ def test_no_more_than_a_chunk_of_logits_is_made_at_a_time(tiny, small_chunks) ->
     model.lm_head.register_forward_hook(lambda module, inputs, output: made.append(len(output)))
     learn_tokens(model, states(), TARGETS)
     assert made == [2, 2, 1]
+
+
+def test_under_autocast_entropy_stays_float32_and_no_gradient_is_lowered(tiny) -> None:
+    model = tiny(vocab_size=4, width=4, tied=False)
+    with torch.no_grad():
+        model.lm_head.weight.copy_(torch.eye(4))
+    hidden = torch.tensor([[0.0, 1.0, -2.0, 0.5]], requires_grad=True)  # exact in bfloat16
+    given = hidden.detach(), torch.tensor([1]), lambda logprobs, entropy, rows: logprobs.sum()
+    whole, lowered = token_loss(model, *given, entropy=True).entropy, []
+    hidden.register_hook(lambda _: lowered.append(torch.is_autocast_enabled("cpu")))
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(token_loss(model, *given, entropy=True).entropy, whole)
+        learn_tokens(model, hidden, given[1])
+    assert lowered == [False]
+
+
+def test_a_scalar_is_read_in_float32_under_autocast(tiny) -> None:
+    model = ScalarModel(tiny(width=4))
+    model.head.weight.data.fill_(1.0)
+    hidden = torch.tensor([1 + 2.0**-12, 0.0, 0.0, 0.0])
+    with torch.autocast("cpu", torch.bfloat16):
+        assert model.read(hidden).item() == 1 + 2.0**-12
