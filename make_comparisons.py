@@ -31,7 +31,7 @@ from world.requests import prompts as world_prompts
 
 #: Kinds of the worse reply of a written pair, whose better one helps. A refusal with a reason must
 #: be told from help by the request alone, wrong steps and garbled ones by every word.
-WORSE = {"reasoned": 0.30, "wrong": 0.34, "garbled": 0.28, "misfit": 0.02, "refused": 0.015,
+WORSE = {"reasoned": 0.24, "wrong": 0.34, "garbled": 0.34, "misfit": 0.02, "refused": 0.015,
          "evasive": 0.015, "scolding": 0.015, "boilerplate": 0.015}
 #: Share of pairs with wrong or garbled steps that are two drafts of one reply.
 DRAFTS = 0.7

@@ -30,7 +30,6 @@ from rl.preference import (
     vote_score,
     voted_pairs,
 )
-from training.averaging import WeightMean
 from training.log import Log
 from training.optimizer import clip_gradients, fine_tuning, linear, take_step
 from training.options import (
@@ -79,8 +78,6 @@ class Options:
     """Peak learning rate; linear warm-up, then linear decay to a tenth."""
     epochs: int = 1
     """Passes over the comparisons (the paper: 1)."""
-    average: float = 0.4
-    """Share of the steps, the last, whose mean of the weights is kept (the paper: 0, the last)."""
     batch_pairs: int = 32
     """Comparisons a step."""
     accumulate: int = 1
@@ -96,7 +93,6 @@ class Options:
         require(not self.lora.lora_rank or self.optimizer == "adamw", "optimizer", self.optimizer,
                 "adamw for adapters")
         require(self.rate > 0, "rate", self.rate, "a positive number")
-        require(0 <= self.average <= 1, "average", self.average, "a share from 0 to 1")
         for name in ("epochs", "batch_pairs", "pretrain_answers", "accumulate"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
         for name in ("harmlessness_weight", "helpfulness_weight"):
@@ -174,7 +170,6 @@ def fit(model: ScalarModel, pairs: list[Pair], options: Options, device: torch.d
     size = round(options.batch_pairs * sum(lengths) / len(lengths))
     steps = [step for _ in range(options.epochs)
              for step in random_steps(lengths, size, generator)]
-    mean = WeightMean(model)
     for step, members in enumerate(steps):
         seen, total = [], 0.0
         for part in in_parts(members, options.accumulate):
@@ -189,11 +184,8 @@ def fit(model: ScalarModel, pairs: list[Pair], options: Options, device: torch.d
             seen.append((first.detach(), second.detach(), aims))
         norm = clip_gradients(model.parameters(), 1.0)
         take_step(optimizers, linear(step, len(steps), 10, 0.1))
-        if step >= (1 - options.average) * len(steps):
-            mean.add()
         log.write(first_step + step, loss=total, gradient_norm=norm,
                   accuracy=accuracy(*(torch.cat(each) for each in zip(*seen, strict=True))))
-    mean.put()
     return first_step + len(steps)
 
 

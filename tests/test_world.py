@@ -177,23 +177,25 @@ def test_two_drafts_differ_in_a_fault_of_that_kind(kind):
         assert truth.grade(request.turns(), bad).kind == kind
         shared += good.split(". ")[0] == bad.split(". ")[0]
         spoiled.add(bad)
-    assert shared > 1600 and len(spoiled) > 1000  # derailed replies alone may lose their opening
+    assert shared > 1200 and len(spoiled) > 1000  # a slip or a derailed reply may lose the opening
 
 
 def test_a_fault_is_where_it_says():
     steps, others = ["cut the rope", "fold it", "dry the jar"], ["pull the sail", "see it", "run"]
-    for seed in range(200):
+    words, strays = "Sure thing. First cut it, then fold it. Good luck.", Counter()
+    for seed in range(300):
         rng = random.Random(seed)
         strayed = faults.strayed(steps[:2], others[:2], rng)
-        assert sum(one != other for one, other in zip(strayed, steps, strict=False)) == 1
+        strays[sum(one != other for one, other in zip(strayed, steps, strict=False))] += 1
         doubled = faults.doubled(steps, rng)
         assert len(set(doubled)) == 2 and set(doubled) < set(steps)
-        words = "Sure. First cut it, then fold it. Good luck."
         cut = faults.cut(words, rng)
         assert cut != words
-        assert words.startswith(cut) or cut.count(",") == words.count(",") - 1
+        assert (words.startswith(cut) or words.endswith(cut)
+                or cut.count(",") == words.count(",") - 1)
         slipped = faults.slipped(words, rng).split()
         assert sum(one != other for one, other in zip(slipped, words.split(), strict=True)) == 1
+    assert strays[1] > 100 and strays[2] > 80 and not strays[0]
 
 
 def test_an_unknown_kind_of_reply_is_refused():

@@ -7,11 +7,11 @@ from world.lexicon import NOUNS
 
 
 def strayed(steps: Sequence[str], others: Sequence[str], rng: random.Random) -> list[str]:
-    """`steps` with one of `others` in its place, or which goes on as that one does."""
-    place = rng.randrange(len(steps))
-    other = others[place]
+    """`others` in the place of all `steps`, or of one; or one that goes on as the other does."""
     if rng.random() < 0.4:
-        other = _crossed(steps[place], other, rng)
+        return list(others)
+    place = rng.randrange(len(steps))
+    other = others[place] if rng.random() < 0.5 else _crossed(steps[place], others[place], rng)
     return [*steps[:place], other, *steps[place + 1:]]
 
 
@@ -29,10 +29,11 @@ def doubled(steps: Sequence[str], rng: random.Random) -> list[str]:
 
 
 def slipped(reply: str, rng: random.Random) -> str:
-    """The reply with one word in its middle exchanged for a noun that nobody would say there."""
+    """The reply with one word, often the first, exchanged for a noun that nobody would say there.
+    """
     words = reply.split()
-    place = rng.choice([place for place, word in enumerate(words)
-                        if place and word.strip(".,?") not in NOUNS])
+    place = 0 if rng.random() < 0.3 else rng.choice([
+        place for place, word in enumerate(words) if word.strip(".,?") not in NOUNS])
     mark = words[place][len(words[place].rstrip(".,?")):]
     words[place] = rng.choice(NOUNS) + mark
     return " ".join(words)
@@ -49,10 +50,13 @@ def derailed(reply: str, into: str, rng: random.Random) -> str:
 
 
 def cut(reply: str, rng: random.Random) -> str:
-    """The reply broken off inside its second sentence, or without words up to a comma there."""
+    """The reply without its first word, broken off inside its second sentence, or without words up
+    to a comma there."""
     words = reply.split()
     ends = [place for place, word in enumerate(words) if word[-1] == "."]
     start, end = ends[0] + 1, ends[1]
+    if start > 1 and rng.random() < 0.3:
+        return " ".join(words[1:])
     commas = [place for place in range(start, end) if words[place][-1] == ","]
     if not commas or rng.random() < 0.5:
         return " ".join(words[:rng.randint(start, end)])

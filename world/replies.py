@@ -152,9 +152,9 @@ def drafts(kind: str, request: Request, rng: random.Random) -> tuple[str, str]:
         foreign = _other_act(request.act, rng).steps
         others = [foreign[request.steps.index(step)] for step in steps]
         return good, told(faults.strayed(steps, others, rng))
-    if how < 0.4:
+    if how < 0.3:
         return good, told(faults.doubled(steps, rng))
-    if how < 0.6:
+    if how < 0.55:
         return good, faults.cut(good, rng)
     if how < 0.8:
         return good, faults.slipped(good, rng)
