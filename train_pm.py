@@ -76,7 +76,7 @@ class Options:
     """Muon suits the small world; for a real model, adamw with a rate of its own."""
     rate: float = 0.02
     """Peak learning rate; linear warm-up, then linear decay to a tenth."""
-    epochs: int = 1
+    epochs: int = 2
     """Passes over the comparisons (the paper: 1)."""
     batch_pairs: int = 32
     """Comparisons a step."""

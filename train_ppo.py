@@ -59,7 +59,7 @@ class Options:
     """File of helpful prompts; without it the embedded world's."""
     red_team_share: float = 0.4
     """Share of red-team prompts in each step's rollouts."""
-    steps: int = 35
+    steps: int = 25
     """PPO steps."""
     rollouts: int = 128
     """Replies sampled a step."""
