@@ -60,8 +60,8 @@ class Options:
     """How a model's labels become targets (section 4.3)."""
     clamp: tuple[float, float] = (0.4, 0.6)
     """Range of clamped targets (the paper: 0.4 to 0.6 with reasoning)."""
-    harmlessness_weight: float = 1.0
-    """Loss weight of a harmlessness comparison."""
+    harmlessness_weight: float = 2.0
+    """Loss weight of a harmlessness comparison; in the world there is one to five of the others."""
     helpfulness_weight: float = 1.0
     """Loss weight of a helpfulness comparison."""
     held_out: float = 0.25

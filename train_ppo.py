@@ -57,9 +57,9 @@ class Options:
     """File of red-team prompts; without it the embedded world's."""
     helpful: Path | None = None
     """File of helpful prompts; without it the embedded world's."""
-    red_team_share: float = 0.5
+    red_team_share: float = 0.6
     """Share of red-team prompts in each step's rollouts."""
-    steps: int = 25
+    steps: int = 30
     """PPO steps."""
     rollouts: int = 128
     """Replies sampled a step."""
