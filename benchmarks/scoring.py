@@ -25,7 +25,7 @@ def continuations(setting: Setting, config: ModelConfig,
     peer, given = peers.twin(model), torch.tensor(texts, device=device)
     return compare(
         setting, lambda: score_continuations(model, [text[:1] for text in texts],
-                                    [text[1:] for text in texts], batch_tokens=BATCH_TOKENS),
+                                             [text[1:] for text in texts]),
         {"forward": timed(lambda: peers.logprobs(peer, given, CHUNK), device)},
         amount=rows * LENGTH, unit="tokens/s",
         facts={"model": described(config), "batch": rows, "lengths": str(LENGTH),
