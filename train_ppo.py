@@ -258,12 +258,8 @@ def main(options: Options, reward: Reward | None = None) -> dict:
     if (saved := stage.load_progress()) is not None:
         first, best = saved["step"], saved["best"]
         recent, shown = saved["recent"], saved["shown"]
-        generator.set_state(saved["generator"])
         controller = type(controller)(**saved["controller"])
-        for name, model in learners.items():
-            model.load_state_dict(saved[name], strict=False)
-        for name, optimizer in optimizers.items():
-            optimizer.load_state_dict(saved[name])
+        restore(saved, learners, optimizers, generator)
     with Log(stage.path, "train_ppo", options.steps, options.common.log, resume_at=first) as log:
         for step in range(first, options.steps):
             drawn = prompts.batch(step, options.rollouts // options.ppo.replies)
@@ -296,6 +292,16 @@ def main(options: Options, reward: Reward | None = None) -> dict:
     save_model(actors.policy, stage.path / "model", actors.tokenizer)
     return stage.finish({"kept_step": best["step"], "held_out_score": best["score"],
                          "score": shown["score"], "kl": shown["kl"]})
+
+
+def restore(saved: dict, learners: dict[str, nn.Module],
+            optimizers: dict[str, torch.optim.Optimizer], generator: torch.Generator) -> None:
+    """Give models, optimizers and generator the state in which they were saved."""
+    generator.set_state(saved["generator"])
+    for name, model in learners.items():
+        model.load_state_dict(saved[name], strict=False)
+    for name, optimizer in optimizers.items():
+        optimizer.load_state_dict(saved[name])
 
 
 def keep(best: dict, policy: nn.Module, scores: list[float], step: int) -> dict:

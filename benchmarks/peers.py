@@ -155,8 +155,8 @@ def _quiet(rows: int, device: torch.device, **more: object) -> dict[str, object]
 
 
 def reward_training(model: Transformer, chosen: Sequence[list[int]],
-                    rejected: Sequence[list[int]]) -> Side:
-    """A training step of TRL's RewardTrainer on all these pairs: the last of two."""
+                    rejected: Sequence[list[int]], steps: int) -> Side:
+    """As many steps of TRL's RewardTrainer on all these pairs, each as long as the last of two."""
     require_peer("trl")
     from datasets import Dataset
     from trl import RewardConfig, RewardTrainer
@@ -172,7 +172,7 @@ def reward_training(model: Transformer, chosen: Sequence[list[int]],
 
     def side() -> float:
         trainer.train()
-        return watch.seconds
+        return steps * watch.seconds
 
     return side
 

@@ -128,7 +128,7 @@ def preference(setting: Setting, dtype: str) -> Result:
     config, device, count = setting.shape(TINY), setting.device, setting.scaled(PAIRS)
     trunk = random_model(config, device)
     better, worse = (random_tokens(count, PAIR_LENGTH, config.vocab_size, seed) for seed in (1, 2))
-    theirs = {"RewardTrainer": peers.reward_training(trunk, better, worse)}
+    theirs = {"RewardTrainer": peers.reward_training(trunk, better, worse, STEPS)}
     model = fused(ScalarModel(trunk).to(device), setting.common(dtype))
     pairs = [train_pm.Pair(*both, 1.0, 1.0) for both in zip(better, worse, strict=True)] * STEPS
     options = train_pm.Options(model=Path(), comparisons=Path(), optimizer="adamw", rate=RATE,

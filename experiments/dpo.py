@@ -12,6 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+import train_pm
 from cai import formats
 from cai.records import Comparison, InputError, read_jsonl
 from cai.targets import target
@@ -39,9 +40,9 @@ class Options:
     """How a model's labels become targets."""
     beta: float = 0.1
     """Weight of the KL to the reference, nats a unit of reward."""
-    harmlessness_weight: float = 1.0
-    """Loss weight of a harmlessness comparison."""
-    helpfulness_weight: float = 1.0
+    harmlessness_weight: float = train_pm.Options.harmlessness_weight
+    """Loss weight of a harmlessness comparison; the same comparisons weigh alike in both."""
+    helpfulness_weight: float = train_pm.Options.helpfulness_weight
     """Loss weight of a helpfulness comparison."""
     rate: float = 2e-4
     """Peak learning rate; linear warm-up, then linear decay to zero."""

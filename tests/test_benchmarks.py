@@ -10,7 +10,7 @@ import pytest
 import torch
 import tyro
 
-from benchmarks import costs, generation, peers, results
+from benchmarks import costs, generation, peers, results, training
 from benchmarks.__main__ import Options, main
 from benchmarks.cases import CASES, CPU, GPU, written
 from benchmarks.floor import Floor
@@ -206,6 +206,15 @@ def test_a_linear_cost_continues_its_line_and_a_quadratic_one_passes_it() -> Non
     assert costs.extrapolated(lengths, [3 + 2 * n for n in lengths]) == pytest.approx(8195)
     quadratic = [n * n for n in lengths]
     assert costs.extrapolated(lengths, quadratic) / quadratic[-1] < 0.8
+
+
+def test_both_sides_of_the_preference_model_train_on_as_many_pairs(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    """A peer of a second a step gets the pairs of one step a second."""
+    monkeypatch.setattr(peers, "reward_training", lambda trunk, better, worse, steps: (
+        lambda: float(steps)))
+    found = training.preference(TOY, "float32")
+    assert found.theirs == TOY.scaled(training.PAIRS)
 
 
 def test_the_demo_is_held_to_a_time_and_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -111,18 +111,24 @@ def test_padding_on_the_right_needs_no_mask(any_family: Transformer) -> None:
         torch.testing.assert_close(padded[:, :20], any_family(tokens), rtol=0, atol=2e-5)
 
 
+def assert_same_gradients(model: Transformer, found: torch.Tensor, wanted: torch.Tensor,
+                          atol: float) -> None:
+    """Of a weighted sum of hidden states, by every parameter that they depend on."""
+    weights = torch.randn(wanted.shape, generator=torch.Generator().manual_seed(0))
+    for parameter in model.parameters():
+        one, other = (torch.autograd.grad((hidden * weights).sum(), parameter, retain_graph=True,
+                                          allow_unused=True)[0] for hidden in (wanted, found))
+        if one is not None:
+            torch.testing.assert_close(other, one, rtol=1e-4, atol=atol)
+
+
 def test_groups_of_unequal_length_equal_each_alone(any_family: Transformer) -> None:
     """In value and in gradient, also beyond a sliding window."""
     groups = [random_tokens(B, T, seed=T) for B, T in ((2, 3), (1, 20), (3, 11))]
     alone = torch.cat([any_family(group).flatten(0, 1) for group in groups])
     together = any_family.forward_groups(groups)
     torch.testing.assert_close(together, alone, rtol=0, atol=2e-5)
-    weights = torch.randn(alone.shape, generator=torch.Generator().manual_seed(0))
-    for parameter in any_family.parameters():
-        one, other = (torch.autograd.grad((hidden * weights).sum(), parameter, retain_graph=True,
-                                          allow_unused=True)[0] for hidden in (alone, together))
-        if one is not None:
-            torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-4)
+    assert_same_gradients(any_family, together, alone, atol=1e-4)
 
 
 def test_states_asked_for_in_groups_are_those_of_all(any_family: Transformer) -> None:
@@ -131,12 +137,7 @@ def test_states_asked_for_in_groups_are_those_of_all(any_family: Transformer) ->
     at = torch.tensor([57, 0, 5, 6, 25, 24, 30])
     among, alone = any_family.forward_groups(groups)[at], any_family.forward_groups(groups, at)
     torch.testing.assert_close(alone, among, rtol=0, atol=1e-5)
-    weights = torch.randn(alone.shape, generator=torch.Generator().manual_seed(0))
-    for parameter in any_family.parameters():
-        one, other = (torch.autograd.grad((hidden * weights).sum(), parameter, retain_graph=True,
-                                          allow_unused=True)[0] for hidden in (among, alone))
-        if one is not None:
-            torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-5)
+    assert_same_gradients(any_family, alone, among, atol=1e-5)
 
 
 def test_a_mask_of_all_is_no_mask_up_to_the_last_position(any_family: Transformer) -> None:

@@ -8,6 +8,7 @@ grader (which finds it out).
 import dataclasses
 import random
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from world import faults
 from world.lexicon import ACTS, ALTERNATIVES, HARMS, NOUNS, QUALITIES, REASONS, Act
@@ -136,7 +137,8 @@ def _misfit(request: Request, rng: random.Random) -> str:
     return decline(dataclasses.replace(request, object=rng.choice(others)), rng, category)
 
 
-def drafts(kind: str, request: Request, rng: random.Random) -> tuple[str, str]:
+def drafts(kind: Literal["wrong", "garbled"], request: Request,
+           rng: random.Random) -> tuple[str, str]:
     """A reply that complies, and the same with a fault that makes it "wrong" or "garbled".
 
     Garbled is what a model writes that loses its thread: a step given twice, a reply broken off or
