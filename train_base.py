@@ -5,6 +5,8 @@ needed.
 """
 
 import dataclasses
+import itertools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -43,11 +45,11 @@ class Options:
     wishes: bool = False
     """Teach what publics of the small world may wish too: worked examples under the principles
     that python -m cai.collective makes of their statements (docs/collective.md)."""
-    tokens: int = 2_200_000
+    tokens: int = 2_000_000
     """Length of training, in tokens, after the primer."""
     recitals: int = 6000
     """Recitals that are read first: a few words said twice, from which copying is learnt."""
-    retellings: int = 5000
+    retellings: int = 3200
     """Requests told again that are read next, before the mixture."""
     primer_batch_tokens: int = 1024
     """Tokens a step of the primer: copying wants many steps more than many tokens."""
@@ -61,7 +63,7 @@ class Options:
     """Peak learning rate of everything else, on the same schedule."""
     decay: float = 0.01
     """Weight decay of the blocks' matrices."""
-    layers: int = 4
+    layers: int = 3
     """Transformer blocks."""
     width: int = 128
     """Width of the residual stream."""
@@ -139,13 +141,13 @@ def read_constitution(options: Options) -> Constitution:
             FeedbackPrinciple(name, words.principle, topics) for name, words, topics in worded)))
 
 
-def mixture(options: Options, constitution: Constitution, count: int) -> list[tuple[str, str]]:
-    """`count` documents of the base split, as texts."""
+def mixture(options: Options, constitution: Constitution) -> Iterator[tuple[str, str]]:
+    """Documents of the base split as texts, more than are learnt."""
     principles = {"revision": [(p.id, p.topics) for p in constitution.revisions],
                   "feedback": [(p.id, p.topics) for p in constitution.feedback]}
-    stream = corpus.documents(count, options.common.seed, principles, options.shares,
-                              options.noise)
-    return [split(document, constitution) for document in stream]
+    stream = corpus.documents(2 * options.tokens // 45, options.common.seed, principles,
+                              options.shares, options.noise)
+    return (split(document, constitution) for document in stream)
 
 
 @dataclass(frozen=True)
@@ -156,14 +158,12 @@ class Row:
     given: int
 
 
-def encode(texts: list[tuple[str, str]], tokenizer: Tokenizer) -> list[Row]:
+def encode(texts: Iterable[tuple[str, str]], tokenizer: Tokenizer) -> Iterator[Row]:
     """What is given and what is learnt as tokens, each by itself, as a prompt and its reply are."""
-    rows = []
     for given, learnt in texts:
         prompt = tokenizer.encode(given) if given else []
         rest = tokenizer.encode_more(learnt) if given else tokenizer.encode(learnt)
-        rows.append(Row([*prompt, *rest, tokenizer.end], len(prompt)))
-    return rows
+        yield Row([*prompt, *rest, tokenizer.end], len(prompt))
 
 
 def main(options: Options) -> dict:
@@ -175,12 +175,13 @@ def main(options: Options) -> dict:
     constitution = read_constitution(options)
     torch.manual_seed(options.common.seed)
     device = device_of(options.common)
-    texts = mixture(options, constitution, 2 * options.tokens // 45)
+    texts = mixture(options, constitution)
+    shown = list(itertools.islice(texts, 20_000))
     primer = [split(each, constitution) for each in corpus.primer(
         options.recitals, options.retellings, options.common.seed)]
     folder = stage.path / "model"
     folder.mkdir(exist_ok=True)
-    tokenizer = train_tokenizer(["".join(each) for each in texts[:20_000]],
+    tokenizer = train_tokenizer(["".join(each) for each in shown],
                                 folder / "tokenizer.model", SYMBOLS)
     config = ModelConfig(vocab_size=len(tokenizer), width=options.width, layers=options.layers,
                          heads=options.heads, kv_heads=options.heads, mlp=options.mlp,
@@ -195,9 +196,10 @@ def main(options: Options) -> dict:
     weight = torch.ones(len(tokenizer), device=device)
     weight[[tokenizer.encode_more(choice)[-1] for choice in formats.CHOICES]] = \
         options.answer_weight
-    primer = encode(primer, tokenizer)
+    primer = list(encode(primer, tokenizer))
     rows, steps = curriculum(primer[:options.recitals], primer[options.recitals:],
-                             fill(encode(texts, tokenizer), options.tokens), options, generator)
+                             fill(encode(itertools.chain(shown, texts), tokenizer),
+                                  options.tokens), options, generator)
     with Log(stage.path, "train_base", len(steps), options.common.log) as log:
         for step, members in enumerate(steps):
             tokens, targets, states = learning([rows[n].tokens for n in members],
@@ -226,7 +228,7 @@ def curriculum(recitals: list[Row], retellings: list[Row], mixture: list[Row], o
     return rows, steps
 
 
-def fill(rows: list[Row], tokens: int) -> list[Row]:
+def fill(rows: Iterable[Row], tokens: int) -> list[Row]:
     """The first of `rows` that together hold at least `tokens` tokens."""
     total, kept = 0, []
     for row in rows:

@@ -17,9 +17,10 @@ from cai.records import Comparison, InputError, read_jsonl
 from cai.targets import target
 from cai.voted import Answer, VotedAnswers, read_voted
 from model.adapters import LoRA, branch
-from model.batches import alike, in_parts, pad_right, random_steps
+from model.batches import in_parts, random_steps
 from model.checkpoint import load_model, load_tokenizer, save_model
 from model.heads import ScalarModel
+from model.sharing import families, pack_alike
 from model.text import PreferenceScorer
 from model.tokenizer import Tokenizer
 from rl.preference import (
@@ -148,17 +149,13 @@ def pretraining_pairs(options: Options, scorer: PreferenceScorer) -> list[Pair]:
 
 def scores(model: ScalarModel, pairs: list[Pair], options: Options,
            device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Scores (N,) of the first and of the second replies, grouped by length."""
+    """Scores (N,) of the first and of the second replies; what a pair begins with is read once."""
     rows = [*(pair.first for pair in pairs), *(pair.second for pair in pairs)]
-    groups = alike([len(row) for row in rows])
-    tokens = [pad_right([rows[n] for n in group], device=device) for group in groups]
-    last, passed = torch.empty(len(rows), dtype=torch.int64), 0
-    for group, padded in zip(groups, tokens, strict=True):
-        for place, n in enumerate(group):
-            last[n] = passed + place * padded.shape[1] + len(rows[n]) - 1
-        passed += padded.numel()
+    together = [[n + len(pairs) * k for k in family] for n, pair in enumerate(pairs)
+                for family in families([pair.first, pair.second])]
+    groups, ends = pack_alike(rows, together, device)
     with precision(options.common):
-        return model.score_groups(tokens, last.to(device)).float().chunk(2)
+        return model.score_groups(groups, ends).float().chunk(2)
 
 
 def fit(model: ScalarModel, pairs: list[Pair], options: Options, device: torch.device,

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from model.sharing import Packed
 from model.transformer import Transformer
 
 
@@ -36,7 +37,7 @@ class ScalarModel(nn.Module):
         rows = torch.arange(len(tokens), device=tokens.device)
         return self.read(hidden[rows, last])
 
-    def score_groups(self, groups: Sequence[Tensor], last: Tensor) -> Tensor:
+    def score_groups(self, groups: Sequence[Tensor] | Sequence[Packed], last: Tensor) -> Tensor:
         """As `score` of groups of unequal length; `last` counts as `forward_groups` does."""
         return self.read(self.transformer.forward_groups(groups, last))
 

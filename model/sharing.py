@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model.batches import pad_right
+from model.batches import alike, pad_right
 
 WORTH = 32  # tokens that all sequences must share before these are read apart
 TILE = 16  # tokens that an attention kernel takes at a time; what is left over costs as much
@@ -109,3 +109,20 @@ def pack(sequences: Sequence[list[int]], groups: Sequence[Sequence[int]],
         return Packed(batch, torch.arange(width, device=device)[None], None, row, columns)
     return Packed(batch, pad_right(positions, width, device=device),
                   pad_right(branches, width, -1, device), row, columns)
+
+
+def pack_alike(sequences: Sequence[list[int]], together: Sequence[Sequence[int]],
+               device: torch.device | str = "cpu") -> tuple[list[Packed], Tensor]:
+    """Families `together` in groups of like length, as `forward_groups` takes them, and the
+    position (N,) int64 among all groups' at which each of `sequences` ends.
+    """
+    groups = [[together[n] for n in group]
+              for group in alike([row_length(sequences, family) for family in together])]
+    packed = [pack(sequences, group, device) for group in groups]
+    ends, passed = torch.empty(len(sequences), dtype=torch.int64), 0
+    for group, batch in zip(groups, packed, strict=True):
+        B, T = batch.tokens.shape
+        last = torch.tensor([columns[-1] for columns in batch.columns])
+        ends[[n for family in group for n in family]] = passed + batch.row.cpu() * T + last
+        passed += B * T
+    return packed, ends.to(device)

@@ -262,20 +262,26 @@ class Transformer(nn.Module):
         places = (positions + P).clamp_max(self.config.context - 1)
         return self.run(tokens, places, attend_to_all, at)
 
-    def forward_groups(self, groups: Sequence[Tensor], at: Tensor | None = None) -> Tensor:
-        """Hidden states (N, D) of right-padded groups, each (B, T) int64 with a B and T of its own.
+    def forward_groups(self, groups: Sequence[Tensor] | Sequence[Packed],
+                       at: Tensor | None = None) -> Tensor:
+        """Hidden states (N, D) of groups, each (B, T) int64 with a B and T of its own, right-padded
+        or packed.
 
         N counts every position of every group, row by row, as `torch.cat` of the flattened groups
         does. Only attention goes group by group; all else sees one long row. So sequences of a
         training step share their products, whatever their lengths, and hardly any are padding.
         With `at` (M,) int64, no position twice, the states are those of these alone: (M, D).
         """
-        shapes = [group.shape for group in groups]
+        tokens, places, branches = zip(*(
+            (group.tokens, group.positions, group.branch) if isinstance(group, Packed) else
+            (group, torch.arange(group.shape[1], device=group.device)[None], None)
+            for group in groups), strict=True)
+        shapes = [group.shape for group in tokens]
         sizes = [B * T for B, T in shapes]
-        places = [torch.arange(T, device=groups[0].device) for _, T in shapes]
-        seen = [self.visible(place[None], None, 0) for place in places]
-        positions = torch.cat([place.repeat(B) for place, (B, _) in zip(places, shapes,
-                                                                         strict=True)])
+        seen = [self.visible(place, branch, 0)
+                for place, branch in zip(places, branches, strict=True)]
+        positions = torch.cat([place.expand(shape).flatten()
+                               for place, shape in zip(places, shapes, strict=True)])
 
         def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             # Cut and joined along rows as they lie in memory, so nothing is copied but the result.
@@ -290,15 +296,15 @@ class Transformer(nn.Module):
         def attend_last(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             # Queries that nothing reads are zero, so that groups keep their shapes.
             asked = rearrange(q, "1 h m c -> m h c")
-            every = asked.new_zeros(len(positions), *asked.shape[1:]).index_copy(0, at, asked)
-            mixed = attend(rearrange(every, "n h c -> 1 h n c"), k, v)
+            queries = asked.new_zeros(len(positions), *asked.shape[1:]).index_copy(0, at, asked)
+            mixed = attend(rearrange(queries, "n h c -> 1 h n c"), k, v)
             return mixed.index_select(2, at)
 
-        tokens = torch.cat([group.flatten() for group in groups])
+        every = torch.cat([group.flatten() for group in tokens])[None]
         last = self.config.layers - 1
         if at is None:
-            return self.run(tokens[None], positions[None], lambda layer: attend)[0]
-        return self.run(tokens[None], positions[None], lambda layer: (
+            return self.run(every, positions[None], lambda layer: attend)[0]
+        return self.run(every, positions[None], lambda layer: (
             attend_last if layer == last else attend), at[None])[0]
 
     def prefill(self, packed: Packed, cache: KVCache, rows: Tensor, at: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """The base model's training: what of each document is learnt, and in which order all is read."""
 
+import itertools
 import re
 from collections import Counter
 from dataclasses import replace
@@ -22,7 +23,7 @@ REVISION, FEEDBACK = CONSTITUTION.revisions[0], CONSTITUTION.feedback[0]
 
 @pytest.fixture(scope="module")
 def texts() -> list[tuple[str, str]]:
-    return mixture(Options(), CONSTITUTION, 3000)
+    return list(itertools.islice(mixture(Options(), CONSTITUTION), 3000))
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import transformers
 
 from model.cache import KVCache
 from model.norm import RMSNorm
-from model.sharing import pack
+from model.sharing import pack, pack_alike
 from model.transformer import RopeScaling, Transformer, initialise, rotary_table
 
 TOLERANCE = 1e-4
@@ -138,6 +138,20 @@ def test_states_asked_for_in_groups_are_those_of_all(any_family: Transformer) ->
     among, alone = any_family.forward_groups(groups)[at], any_family.forward_groups(groups, at)
     torch.testing.assert_close(alone, among, rtol=0, atol=1e-5)
     assert_same_gradients(any_family, alone, among, atol=1e-5)
+
+
+def test_packed_groups_equal_each_sequence_alone(any_family: Transformer) -> None:
+    """In value and in gradient, whatever they share; a sequence may begin as another ends."""
+    tokens = random_tokens(1, 30, seed=8)[0].tolist()
+    sequences = [tokens[:9], [*tokens[:6], *tokens[20:24]], tokens[3:15], tokens[14:17],
+                 [*tokens[14:16], *tokens[:20]]]
+    groups, ends = pack_alike(sequences, [[0, 1], [3], [2], [4]])
+    assert len(groups) > 1
+    alone = torch.stack([any_family(torch.tensor([each]))[0, -1] for each in sequences])
+    together = any_family.forward_groups(groups, ends)
+    torch.testing.assert_close(together, alone, rtol=0, atol=2e-5)
+    torch.testing.assert_close(any_family.forward_groups(groups)[ends], alone, rtol=0, atol=2e-5)
+    assert_same_gradients(any_family, together, alone, atol=1e-4)
 
 
 def test_a_mask_of_all_is_no_mask_up_to_the_last_position(any_family: Transformer) -> None:
