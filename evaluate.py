@@ -118,9 +118,9 @@ class Options:
     """Sampling temperature of the revision curve, that of make_revisions.py; replies have 1."""
     pairs: int = 400
     """Harmful requests for which a pair of replies is sampled and labelled."""
-    helpful_pairs: int = 1000
+    helpful_pairs: int = 2000
     """Benign requests for which a pair of replies is sampled; the truth decides one in ten."""
-    principles: int = 2
+    principles: int = 1
     """Principles under which each pair is labelled, as many as make_comparisons.py draws."""
     few_shot: bool = False
     """Show the constitution's worked examples first, in revisions and labels."""

@@ -58,7 +58,7 @@ class Options:
     """Helpfulness comparisons, at most."""
     written: float = 0.97
     """Share of the helpful pairs whose replies other writers wrote, well and badly."""
-    principles: int = 2
+    principles: int = 1
     """Principles a pair is judged under, drawn anew for each (the paper: 1)."""
     both_orders: bool = True
     """Ask with either reply as (A) and average."""

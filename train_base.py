@@ -21,8 +21,9 @@ from cai.constitution import (
     load_constitution,
 )
 from cai.records import InputError
-from model.batches import learning, random_steps
+from model.batches import random_steps
 from model.checkpoint import save_model
+from model.sharing import learning
 from model.tokenizer import Tokenizer, train_tokenizer
 from model.transformer import ModelConfig, Transformer, initialise
 from model.vocabulary import learn_tokens
@@ -200,13 +201,14 @@ def main(options: Options) -> dict:
     rows, steps = curriculum(primer[:options.recitals], primer[options.recitals:],
                              fill(encode(itertools.chain(shown, texts), tokenizer),
                                   options.tokens), options, generator)
+    tokens, given = [row.tokens for row in rows], [row.given for row in rows]
     with Log(stage.path, "train_base", len(steps), options.common.log) as log:
         for step, members in enumerate(steps):
-            tokens, targets, states = learning([rows[n].tokens for n in members],
-                                               [rows[n].given for n in members], device)
+            learnt = learning(tokens, given, [[n] for n in members], device)
             with precision(options.common):
-                loss = learn_tokens(model, model.forward_groups(tokens, states), targets,
-                                    weight[targets])
+                hidden = model.forward_groups(learnt.groups, learnt.at)
+                loss = learn_tokens(model, hidden[learnt.drawn_from], learnt.targets,
+                                    weight[learnt.targets])
             norm = clip_gradients(model.parameters(), 1.0)
             take_step(optimizers, linear(step, len(steps), 60))
             log.write(step, loss=loss.item(), gradient_norm=norm)

@@ -153,9 +153,10 @@ def scores(model: ScalarModel, pairs: list[Pair], options: Options,
     rows = [*(pair.first for pair in pairs), *(pair.second for pair in pairs)]
     together = [[n + len(pairs) * k for k in family] for n, pair in enumerate(pairs)
                 for family in families([pair.first, pair.second])]
-    groups, ends = pack_alike(rows, together, device)
+    groups, places = pack_alike(rows, together, device)
+    last = torch.tensor([places[n][-1] for n in range(len(rows))], device=device)
     with precision(options.common):
-        return model.score_groups(groups, ends).float().chunk(2)
+        return model.score_groups(groups, last).float().chunk(2)
 
 
 def fit(model: ScalarModel, pairs: list[Pair], options: Options, device: torch.device,

@@ -9,8 +9,9 @@ import torch
 from cai import formats
 from cai.records import InputError, Revision, read_jsonl
 from model.adapters import LoRA, branch
-from model.batches import in_parts, learning, random_steps
+from model.batches import in_parts, random_steps
 from model.checkpoint import load_model, load_tokenizer, save_model
+from model.sharing import learning
 from model.tokenizer import Tokenizer
 from model.vocabulary import learn_tokens
 from training.log import Log
@@ -114,19 +115,25 @@ def main(options: Options) -> dict:
     optimizers = fine_tuning(model, options.optimizer, options.rate)
     rows = [[*prompt, *reply] for prompt, reply in pairs]
     given, lengths = [len(prompt) for prompt, _ in pairs], list(map(len, rows))
-    steps = [step for _ in range(options.epochs)
-             for step in random_steps(lengths, options.batch_tokens, generator)]
+    # Replies to one prompt are learnt in one step, so that it is read once for all.
+    prompts: dict[tuple[int, ...], list[int]] = {}
+    for n, (prompt, _) in enumerate(pairs):
+        prompts.setdefault(tuple(prompt), []).append(n)
+    families = list(prompts.values())
+    steps = [[families[n] for n in step] for _ in range(options.epochs)
+             for step in random_steps([sum(lengths[n] for n in family) for family in families],
+                                      options.batch_tokens, generator)]
     total = 0.0
     with Log(stage.path, "train_sl", len(steps), options.common.log) as log:
         for step, members in enumerate(steps):
-            learnt = sum(lengths[n] - given[n] for n in members)
+            count = sum(lengths[n] - given[n] for family in members for n in family)
             loss = torch.zeros((), device=device)
             for part in in_parts(members, options.accumulate):
-                tokens, targets, states = learning([rows[n] for n in part],
-                                                   [given[n] for n in part], device)
+                learnt = learning(rows, given, part, device)
                 with precision(options.common):
-                    loss += learn_tokens(model, model.forward_groups(tokens, states), targets,
-                                         count=learnt)
+                    hidden = model.forward_groups(learnt.groups, learnt.at)
+                    loss += learn_tokens(model, hidden[learnt.drawn_from], learnt.targets,
+                                         count=count)
             norm = clip_gradients(model.parameters(), 1.0)
             take_step(optimizers, linear(step, len(steps), options.warmup, options.final))
             total += loss.item()

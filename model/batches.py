@@ -1,9 +1,12 @@
 """Sequences of unequal length to batches with little padding."""
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
+
+Member = TypeVar("Member")
 
 
 def pad_right(rows: Sequence[Sequence[int]], width: int | None = None, fill: int = 0,
@@ -13,33 +16,7 @@ def pad_right(rows: Sequence[Sequence[int]], width: int | None = None, fill: int
     return torch.tensor([[*row, *[fill] * (T - len(row))] for row in rows], device=device)
 
 
-def next_tokens(rows: Sequence[Sequence[int]], given: Sequence[int], width: int | None = None,
-                device: torch.device | str = "cpu") -> Tensor:
-    """The token that follows each one of `rows`, (B, T) int64, -1 where there is none to learn.
-
-    Of each row the first `given` tokens are not learnt. T = `width`, or that of the longest row
-    without its last token, which nothing follows.
-    """
-    return pad_right([[*[-1] * max(0, count - 1), *row[max(1, count):]]
-                      for row, count in zip(rows, given, strict=True)], width, -1, device)
-
-
-def learning(rows: Sequence[Sequence[int]], given: Sequence[int],
-             device: torch.device | str = "cpu") -> tuple[list[Tensor], Tensor, Tensor]:
-    """What a step learns of `rows`, of each all but its first `given` tokens.
-
-    Returns (groups, targets, states): groups of like length as `forward_groups` takes them, the N
-    tokens that are learnt, (N,) int64, and the positions among all groups' that they follow (N,).
-    """
-    groups = alike([len(row) for row in rows])
-    tokens = [pad_right([rows[n][:-1] for n in group], device=device) for group in groups]
-    after = torch.cat([next_tokens([rows[n] for n in group], [given[n] for n in group],
-                                   device=device).flatten() for group in groups])
-    states = (after >= 0).nonzero()[:, 0]
-    return tokens, after[states], states
-
-
-def in_parts(members: Sequence[int], parts: int) -> list[list[int]]:
+def in_parts(members: Sequence[Member], parts: int) -> list[list[Member]]:
     """`members` in at most `parts` parts whose sizes differ by one at most, none of them empty."""
     size = len(members)
     return [list(members[size * n // parts: size * (n + 1) // parts])

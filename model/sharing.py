@@ -6,8 +6,9 @@ sequence, so hidden states are those of each sequence alone.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from torch import Tensor
 from model.batches import alike, pad_right
 
 WORTH = 32  # tokens that all sequences must share before these are read apart
+Sequences = Sequence[list[int]] | Mapping[int, list[int]]
 TILE = 16  # tokens that an attention kernel takes at a time; what is left over costs as much
 
 
@@ -79,13 +81,13 @@ class Packed:
         return at, torch.arange(at.shape[1], device=at.device) < counts[:, None]
 
 
-def row_length(sequences: Sequence[list[int]], family: Sequence[int]) -> int:
+def row_length(sequences: Sequences, family: Sequence[int]) -> int:
     """Tokens of the row that holds `family`."""
     shared = common_prefix([sequences[n] for n in family])
     return sum(len(sequences[n]) for n in family) - (len(family) - 1) * shared
 
 
-def pack(sequences: Sequence[list[int]], groups: Sequence[Sequence[int]],
+def pack(sequences: Sequences, groups: Sequence[Sequence[int]],
          device: torch.device | str = "cpu") -> Packed:
     """`groups` of indices of `sequences` as one batch, a row a group."""
     tokens, positions, branches, columns = [], [], [], []
@@ -111,18 +113,47 @@ def pack(sequences: Sequence[list[int]], groups: Sequence[Sequence[int]],
                   pad_right(branches, width, -1, device), row, columns)
 
 
-def pack_alike(sequences: Sequence[list[int]], together: Sequence[Sequence[int]],
-               device: torch.device | str = "cpu") -> tuple[list[Packed], Tensor]:
-    """Families `together` in groups of like length, as `forward_groups` takes them, and the
-    position (N,) int64 among all groups' at which each of `sequences` ends.
+def pack_alike(sequences: Sequences, together: Sequence[Sequence[int]],
+               device: torch.device | str = "cpu") -> tuple[list[Packed], dict[int, list[int]]]:
+    """Families `together` in groups of like length, as `forward_groups` takes them, and for each
+    sequence of these the position of each of its tokens among all groups'.
     """
     groups = [[together[n] for n in group]
               for group in alike([row_length(sequences, family) for family in together])]
     packed = [pack(sequences, group, device) for group in groups]
-    ends, passed = torch.empty(len(sequences), dtype=torch.int64), 0
+    places, passed = {}, 0
     for group, batch in zip(groups, packed, strict=True):
         B, T = batch.tokens.shape
-        last = torch.tensor([columns[-1] for columns in batch.columns])
-        ends[[n for family in group for n in family]] = passed + batch.row.cpu() * T + last
+        order = [n for family in group for n in family]
+        for n, row, columns in zip(order, batch.row.tolist(), batch.columns, strict=True):
+            places[n] = [passed + row * T + column for column in columns]
         passed += B * T
-    return packed, ends.to(device)
+    return packed, places
+
+
+class Learning(NamedTuple):
+    """What a training step learns: N tokens, drawn from M states."""
+
+    groups: list[Packed]
+    """What is read, as `forward_groups` takes it."""
+    at: Tensor
+    """(M,) int64: the positions whose states are wanted, none twice."""
+    drawn_from: Tensor
+    """(N,) int64: which of these states each token is drawn from."""
+    targets: Tensor
+    """(N,) int64: the tokens."""
+
+
+def learning(rows: Sequence[list[int]], given: Sequence[int], together: Sequence[Sequence[int]],
+             device: torch.device | str = "cpu") -> Learning:
+    """What is learnt of the rows of families `together`: of each all but its first `given` tokens.
+    """
+    members = [n for family in together for n in family]
+    groups, places = pack_alike({n: rows[n][:-1] for n in members}, together, device)
+    # Where nothing is given the first token is not learnt either: it is drawn from no state.
+    known = {n: max(1, given[n]) for n in members}
+    states = torch.tensor([place for n in members for place in places[n][known[n] - 1:]],
+                          device=device)
+    targets = torch.tensor([token for n in members for token in rows[n][known[n]:]], device=device)
+    at, drawn_from = states.unique(return_inverse=True)
+    return Learning(groups, at, drawn_from, targets)

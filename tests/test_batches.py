@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from model.batches import alike, batches_by_length, next_tokens, pad_right, random_steps
+from model.batches import alike, batches_by_length, pad_right, random_steps
 
 
 def lengths_of(count: int, seed: int = 0) -> list[int]:
@@ -26,20 +26,6 @@ def test_pad_right() -> None:
     assert pad_right([[1, 2], [3]], fill=9).tolist() == [[1, 2], [3, 9]]
     wide = pad_right([[1]], width=3)
     assert wide.tolist() == [[1, 0, 0]] and wide.dtype == torch.int64
-
-
-def test_each_position_learns_what_follows_it_but_not_what_was_given() -> None:
-    rows, given = [[5, 6, 7, 8], [5, 6, 7], [5, 6], [5, 6]], [2, 0, 1, 2]
-    targets = next_tokens(rows, given)
-    assert targets.tolist() == [[-1, 7, 8], [6, 7, -1], [6, -1, -1], [-1, -1, -1]]
-    assert targets.dtype == torch.int64
-    # In the width of the rows themselves, whose last token nothing follows.
-    wide = next_tokens(rows, given, width=4)
-    assert torch.equal(wide[:, :3], targets) and (wide[:, 3] == -1).all()
-    tokens = pad_right(rows)
-    learnt = wide >= 0
-    assert torch.equal(tokens.roll(-1, dims=1)[learnt], wide[learnt])
-    assert learnt.sum(1).tolist() == [2, 2, 1, 0]
 
 
 def test_batches_hold_every_index_once_within_the_size() -> None:

@@ -3,8 +3,11 @@
 import random
 
 import pytest
+import torch
 
-from model.sharing import common_prefix, families, pack, row_length, shared_by_all
+from model.sharing import common_prefix, families, learning, pack, row_length, shared_by_all
+from model.transformer import Transformer
+from model.vocabulary import learn_tokens
 
 
 def random_sequences(seed: int) -> list[list[int]]:
@@ -59,3 +62,38 @@ def test_every_token_of_a_packed_batch_is_found_at_its_place(seed: int) -> None:
         assert packed.positions[row, columns].tolist() == list(range(len(sequences[n])))
     at, counts = packed.at([range(len(sequences[n]) - 1, len(sequences[n])) for n in order])
     assert packed.tokens.gather(1, at)[counts].tolist() == [sequences[n][-1] for n in order]
+
+
+@pytest.mark.parametrize("together", [[[0], [1], [2], [3]], [[2, 0], [3], [1]]])
+def test_what_is_learnt_of_rows_is_all_but_what_is_given(together: list[list[int]]) -> None:
+    """The first token of a row of which nothing is given has nothing that it could follow."""
+    rows, given = [[1, 2, 3, 4], [7, 8, 9], [1, 2, 5, 5, 6], [5, 5], [4, 4]], [2, 0, 2, 1, 1]
+    learnt = learning(rows, given, together)
+    tokens = torch.cat([group.tokens.flatten() for group in learnt.groups])
+    places = torch.cat([group.positions.expand(group.tokens.shape).flatten()
+                        for group in learnt.groups])
+    states = learnt.at[learnt.drawn_from]
+    assert len(set(learnt.at.tolist())) == len(learnt.at)
+    wanted = [(rows[n][place - 1], place - 1, rows[n][place]) for family in together
+              for n in family for place in range(max(1, given[n]), len(rows[n]))]
+    assert list(zip(tokens[states].tolist(), places[states].tolist(), learnt.targets.tolist(),
+                    strict=True)) == wanted
+
+
+def test_replies_to_one_prompt_are_learnt_as_each_alone(any_family: Transformer) -> None:
+    """Loss and gradient, also where replies begin with the same words."""
+    rows = [[1, 2, 3, 4, 5], [1, 2, 3, 4, 6, 7], [1, 2, 8], [9, 1, 2, 3]]
+    given = [2, 2, 2, 1]
+
+    def learn(together: list[list[int]]) -> tuple[float, list[torch.Tensor]]:
+        any_family.zero_grad()
+        learnt = learning(rows, given, together)
+        hidden = any_family.forward_groups(learnt.groups, learnt.at)
+        loss = learn_tokens(any_family, hidden[learnt.drawn_from], learnt.targets)
+        return loss.item(), [p.grad.clone() for p in any_family.parameters()
+                             if p.grad is not None]
+
+    (alone, gradients), (shared, found) = learn([[0], [1], [2], [3]]), learn([[0, 1, 2], [3]])
+    assert shared == pytest.approx(alone, rel=1e-5)
+    for one, other in zip(gradients, found, strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-5)

@@ -11,8 +11,9 @@ import train_ppo
 import train_sl
 from cai.records import Comparison, Label, Revision, write_jsonl
 from model.adapters import FILE, LoRA
-from model.batches import in_parts, learning
+from model.batches import in_parts
 from model.checkpoint import load_model
+from model.sharing import learning
 from model.transformer import MLP, Transformer
 from model.vocabulary import learn_tokens
 from rl.options import PPOOptions
@@ -24,9 +25,10 @@ ROWS, GIVEN = [[1, 2, 3, 4, 5, 6], [7, 8, 9], [3, 1, 2, 9], [5, 5]], [2, 1, 1, 1
 
 def gradients(model: Transformer, common: Common) -> dict[str, torch.Tensor]:
     """Those of one step on ROWS."""
-    tokens, targets, states = learning(ROWS, GIVEN)
+    learnt = learning(ROWS, GIVEN, [[n] for n in range(len(ROWS))])
     with precision(common):
-        learn_tokens(model, model.forward_groups(tokens, states), targets)
+        hidden = model.forward_groups(learnt.groups, learnt.at)
+        learn_tokens(model, hidden[learnt.drawn_from], learnt.targets)
     found = {name: p.grad for name, p in model.named_parameters()}
     model.zero_grad()
     return found
@@ -46,15 +48,6 @@ def data(tmp_path: Path) -> tuple[Path, Path]:
 
 def metrics(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-
-
-def test_what_is_learnt_of_rows_is_all_but_what_is_given() -> None:
-    groups, targets, states = learning(ROWS, GIVEN)
-    assert [group.tolist() for group in groups] == [
-        [[1, 2, 3, 4, 5]], [[3, 1, 2]], [[7, 8]], [[5]]]
-    assert targets.tolist() == [3, 4, 5, 6, 1, 2, 9, 8, 9, 5]
-    assert torch.cat([group.flatten() for group in groups])[states].tolist() == [
-        2, 3, 4, 5, 3, 1, 2, 7, 8, 5]
 
 
 def test_parts_hold_every_member_once() -> None:

@@ -145,7 +145,8 @@ def test_packed_groups_equal_each_sequence_alone(any_family: Transformer) -> Non
     tokens = random_tokens(1, 30, seed=8)[0].tolist()
     sequences = [tokens[:9], [*tokens[:6], *tokens[20:24]], tokens[3:15], tokens[14:17],
                  [*tokens[14:16], *tokens[:20]]]
-    groups, ends = pack_alike(sequences, [[0, 1], [3], [2], [4]])
+    groups, places = pack_alike(sequences, [[0, 1], [3], [2], [4]])
+    ends = torch.tensor([places[n][-1] for n in range(len(sequences))])
     assert len(groups) > 1
     alone = torch.stack([any_family(torch.tensor([each]))[0, -1] for each in sequences])
     together = any_family.forward_groups(groups, ends)
