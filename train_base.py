@@ -46,11 +46,11 @@ class Options:
     wishes: bool = False
     """Teach what publics of the small world may wish too: worked examples under the principles
     that python -m cai.collective makes of their statements (docs/collective.md)."""
-    tokens: int = 2_000_000
+    tokens: int = 2_200_000
     """Length of training, in tokens, after the primer."""
     recitals: int = 6000
     """Recitals that are read first: a few words said twice, from which copying is learnt."""
-    retellings: int = 3200
+    retellings: int = 5000
     """Requests told again that are read next, before the mixture."""
     primer_batch_tokens: int = 1024
     """Tokens a step of the primer: copying wants many steps more than many tokens."""

@@ -47,7 +47,7 @@ class Options:
     """Learning rate of the last step, as a share of the peak; 1: constant."""
     warmup: int = 10
     """Steps of linear warm-up."""
-    epochs: int = 2
+    epochs: int = 3
     """Passes over the data (the paper: 1)."""
     batch_tokens: int = 2048
     """Tokens a step, about."""
