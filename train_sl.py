@@ -94,6 +94,14 @@ def encode(chains: list[Revision], which: str, tokenizer: Tokenizer,
     return pairs
 
 
+def by_prompt(pairs: list[tuple[list[int], list[int]]]) -> list[list[int]]:
+    """Indices of all pairs, those of one prompt together: learnt in one step, it is read once."""
+    families: dict[tuple[int, ...], list[int]] = {}
+    for n, (prompt, _) in enumerate(pairs):
+        families.setdefault(tuple(prompt), []).append(n)
+    return list(families.values())
+
+
 def main(options: Options) -> dict:
     """Fine-tune a model on revisions and helpful samples."""
     stage = Stage("train_sl", __file__, options, options.common,
@@ -115,11 +123,7 @@ def main(options: Options) -> dict:
     optimizers = fine_tuning(model, options.optimizer, options.rate)
     rows = [[*prompt, *reply] for prompt, reply in pairs]
     given, lengths = [len(prompt) for prompt, _ in pairs], list(map(len, rows))
-    # Replies to one prompt are learnt in one step, so that it is read once for all.
-    prompts: dict[tuple[int, ...], list[int]] = {}
-    for n, (prompt, _) in enumerate(pairs):
-        prompts.setdefault(tuple(prompt), []).append(n)
-    families = list(prompts.values())
+    families = by_prompt(pairs)
     steps = [[families[n] for n in step] for _ in range(options.epochs)
              for step in random_steps([sum(lengths[n] for n in family) for family in families],
                                       options.batch_tokens, generator)]

@@ -236,7 +236,7 @@ def _truths(wish):
 
 def test_statements_tell_the_truth(principles):
     wishes = ways = facts = 0
-    for document in documents(800, 1, principles, _only("statement")):
+    for document in documents(1000, 1, principles, _only("statement")):
         for wish, verdict in re.findall(
                 r"(?:They|Somebody|The human) wants? to (.+?)\. (This .+?)\.", document.text):
             assert _truths(wish) == {", because " in verdict}, document.text

@@ -20,7 +20,7 @@ class Shares:
 
     conversation: float = 0.45
     opinion: float = 0.07
-    statement: float = 0.07
+    statement: float = 0.09
     retelling: float = 0.09
     critique: float = 0.15
     comparison: float = 0.02

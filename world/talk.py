@@ -69,10 +69,10 @@ def statement(rng: random.Random) -> Statement:
         request = sample_request("base", rng, act=act if rng.random() < 0.5 else None)
         act = request.act
         wish, sort = spoken_of(request), rng.random()
-        if sort < 0.4:
+        if sort < 0.6:
             called = rng.choice(tuple(CALLED))
             said.append(ARE.format(*rng.sample(CALLED[called], 3), called))
-        elif sort < 0.7:
+        elif sort < 0.8:
             said.append(HOW_TO.format(wish, *request.steps))
         else:
             said.append(f"{rng.choice(WISHES).format(wish)} {verdict(request, rng)}")
