@@ -116,7 +116,7 @@ class Options:
     """Harmful requests of the revision curve, four revisions each."""
     chain_temperature: float = 0.7
     """Sampling temperature of the revision curve, that of make_revisions.py; replies have 1."""
-    pairs: int = 400
+    pairs: int = 800
     """Harmful requests for which a pair of replies is sampled and labelled."""
     helpful_pairs: int = 2000
     """Benign requests for which a pair of replies is sampled; the truth decides one in ten."""

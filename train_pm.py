@@ -77,7 +77,7 @@ class Options:
     """Muon suits the small world; for a real model, adamw with a rate of its own."""
     rate: float = 0.02
     """Peak learning rate; linear warm-up, then linear decay to a tenth."""
-    epochs: int = 2
+    epochs: int = 3
     """Passes over the comparisons (the paper: 1)."""
     batch_pairs: int = 32
     """Comparisons a step."""

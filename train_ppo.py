@@ -57,7 +57,7 @@ class Options:
     """File of red-team prompts; without it the embedded world's."""
     helpful: Path | None = None
     """File of helpful prompts; without it the embedded world's."""
-    red_team_share: float = 0.6
+    red_team_share: float = 0.7
     """Share of red-team prompts in each step's rollouts."""
     steps: int = 30
     """PPO steps."""
