@@ -94,12 +94,15 @@ def encode(chains: list[Revision], which: str, tokenizer: Tokenizer,
     return pairs
 
 
-def by_prompt(pairs: list[tuple[list[int], list[int]]]) -> list[list[int]]:
-    """Indices of all pairs, those of one prompt together: learnt in one step, it is read once."""
+def by_prompt(pairs: list[tuple[list[int], list[int]]], most: int) -> list[list[int]]:
+    """Indices of all pairs, those of one prompt together, about `most` tokens at most: learnt in
+    one step, the prompt is read once.
+    """
     families: dict[tuple[int, ...], list[int]] = {}
     for n, (prompt, _) in enumerate(pairs):
         families.setdefault(tuple(prompt), []).append(n)
-    return list(families.values())
+    return [part for family in families.values() for part in in_parts(
+        family, -(-sum(sum(map(len, pairs[n])) for n in family) // most))]
 
 
 def main(options: Options) -> dict:
@@ -123,7 +126,7 @@ def main(options: Options) -> dict:
     optimizers = fine_tuning(model, options.optimizer, options.rate)
     rows = [[*prompt, *reply] for prompt, reply in pairs]
     given, lengths = [len(prompt) for prompt, _ in pairs], list(map(len, rows))
-    families = by_prompt(pairs)
+    families = by_prompt(pairs, options.batch_tokens)
     steps = [[families[n] for n in step] for _ in range(options.epochs)
              for step in random_steps([sum(lengths[n] for n in family) for family in families],
                                       options.batch_tokens, generator)]

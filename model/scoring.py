@@ -12,7 +12,7 @@ from torch import Tensor
 from model.batches import batches_by_length
 from model.errors import PromptError
 from model.sharing import families, pack, row_length, shared_by_all
-from model.transformer import Transformer, at_columns
+from model.transformer import Transformer
 from model.vocabulary import token_logprobs
 
 
@@ -73,11 +73,8 @@ def states_at(model: Transformer, sequences: Sequence[list[int]], places: Sequen
         order = [n for group in together for n in group]
         packed = pack(own, together, device)
         at, counts = packed.at([range(places[n].start - P, places[n].stop - P) for n in order])
-        # Where most columns are read, reading all keeps the last layer's mask plainly causal.
-        few = 2 * at.shape[1] < packed.tokens.shape[1]
-        hidden = model(packed.tokens, None, packed.positions, packed.branch, at if few else None,
-                       after)
-        yield order, (hidden if few else at_columns(hidden, at))[counts]
+        hidden = model(packed.tokens, None, packed.positions, packed.branch, at, after)
+        yield order, hidden[counts]
 
 
 @torch.no_grad()

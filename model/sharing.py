@@ -16,8 +16,9 @@ from torch import Tensor
 from model.batches import alike, pad_right
 
 WORTH = 32  # tokens that all sequences must share before these are read apart
-Sequences = Sequence[list[int]] | Mapping[int, list[int]]
 TILE = 16  # tokens that an attention kernel takes at a time; what is left over costs as much
+
+Sequences = Sequence[list[int]] | Mapping[int, list[int]]  # or some of them, by index
 
 
 def common_prefix(sequences: Sequence[Sequence[int]]) -> int:
@@ -124,9 +125,10 @@ def pack_alike(sequences: Sequences, together: Sequence[Sequence[int]],
     places, passed = {}, 0
     for group, batch in zip(groups, packed, strict=True):
         B, T = batch.tokens.shape
-        order = [n for family in group for n in family]
-        for n, row, columns in zip(order, batch.row.tolist(), batch.columns, strict=True):
-            places[n] = [passed + row * T + column for column in columns]
+        columns = iter(batch.columns)
+        for row, family in enumerate(group):
+            for n in family:
+                places[n] = [passed + row * T + column for column in next(columns)]
         passed += B * T
     return packed, places
 

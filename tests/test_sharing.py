@@ -81,9 +81,9 @@ def test_what_is_learnt_of_rows_is_all_but_what_is_given(together: list[list[int
 
 
 def test_replies_to_one_prompt_are_learnt_as_each_alone(any_family: Transformer) -> None:
-    """Loss and gradient, also where replies begin with the same words."""
-    rows = [[1, 2, 3, 4, 5], [1, 2, 3, 4, 6, 7], [1, 2, 8], [9, 1, 2, 3]]
-    given = [2, 2, 2, 1]
+    """Loss and gradient, also where replies begin with the same words or are the same."""
+    rows = [[1, 2, 3, 4, 5], [1, 2, 3, 4, 6, 7], [1, 2, 8], [9, 1, 2, 3], [1, 2, 3, 4, 5]]
+    given = [2, 2, 2, 1, 2]
 
     def learn(together: list[list[int]]) -> tuple[float, list[torch.Tensor]]:
         any_family.zero_grad()
@@ -93,7 +93,8 @@ def test_replies_to_one_prompt_are_learnt_as_each_alone(any_family: Transformer)
         return loss.item(), [p.grad.clone() for p in any_family.parameters()
                              if p.grad is not None]
 
-    (alone, gradients), (shared, found) = learn([[0], [1], [2], [3]]), learn([[0, 1, 2], [3]])
+    alone, gradients = learn([[0], [1], [2], [3], [4]])
+    shared, found = learn([[0, 1, 2, 4], [3]])
     assert shared == pytest.approx(alone, rel=1e-5)
     for one, other in zip(gradients, found, strict=True):
         torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-5)
