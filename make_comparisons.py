@@ -54,9 +54,9 @@ class Options:
     embedded world's."""
     red_team_pairs: int = 1500
     """Pairs on red-team prompts, at most."""
-    helpful_pairs: int = 8000
+    helpful_pairs: int = 16_000
     """Helpfulness comparisons, at most."""
-    written: float = 0.97
+    written: float = 0.985
     """Share of the helpful pairs whose replies other writers wrote, well and badly."""
     principles: int = 1
     """Principles a pair is judged under, drawn anew for each (the paper: 1)."""

@@ -68,7 +68,7 @@ def main(options: Options) -> dict:
         at = common.runs / common.name
         stage(make_comparisons, common, model=sl, judge=base, people=people,
               reasoning=options.reasoning)
-        stage(train_pm, common, model=sl, shuffle_labels=shuffle,
+        stage(train_pm, common, model=base, shuffle_labels=shuffle,
               comparisons=at / "make_comparisons/comparisons.jsonl")
         stage(train_ppo, common, model=sl, preference_model=at / "train_pm/model",
               held_out=at / "train_pm/held_out")

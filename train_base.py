@@ -6,6 +6,7 @@ needed.
 
 import dataclasses
 import itertools
+import string
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,13 +59,15 @@ class Options:
     """Tokens a step of the mixture."""
     answer_weight: float = 8.0
     """How many tokens an answer (A) or (B) counts for in the loss: one bit, all that was judged."""
+    vote_weight: float = 4.0
+    """The same of a digit: all digits are counts of votes."""
     muon_rate: float = 0.02
     """Peak learning rate of the blocks' matrices; linear warm-up, then decay to zero."""
     rate: float = 4e-3
     """Peak learning rate of everything else, on the same schedule."""
     decay: float = 0.01
     """Weight decay of the blocks' matrices."""
-    layers: int = 3
+    layers: int = 2
     """Transformer blocks."""
     width: int = 128
     """Width of the residual stream."""
@@ -85,7 +88,7 @@ class Options:
                 "at least one batch of tokens")
         for name in ("recitals", "retellings"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
-        for name in ("rate", "muon_rate", "answer_weight"):
+        for name in ("rate", "muon_rate", "answer_weight", "vote_weight"):
             require(getattr(self, name) > 0, name, getattr(self, name), "a positive number")
         require(self.width % self.heads == 0, "heads", self.heads, "a divisor of the width")
 
@@ -195,8 +198,9 @@ def main(options: Options) -> dict:
     optimizers = list(zip(muon_and_adamw(model, options.muon_rate, options.rate, options.decay),
                           (options.muon_rate, options.rate), strict=True))
     weight = torch.ones(len(tokenizer), device=device)
-    weight[[tokenizer.encode_more(choice)[-1] for choice in formats.CHOICES]] = \
-        options.answer_weight
+    for words, counts in ((formats.CHOICES, options.answer_weight),
+                          (string.digits, options.vote_weight)):
+        weight[[tokenizer.encode_more(word)[-1] for word in words]] = counts
     primer = list(encode(primer, tokenizer))
     rows, steps = curriculum(primer[:options.recitals], primer[options.recitals:],
                              fill(encode(itertools.chain(shown, texts), tokenizer),

@@ -61,8 +61,8 @@ class Options:
     """How a model's labels become targets (section 4.3)."""
     clamp: tuple[float, float] = (0.4, 0.6)
     """Range of clamped targets (the paper: 0.4 to 0.6 with reasoning)."""
-    harmlessness_weight: float = 2.0
-    """Loss weight of a harmlessness comparison; in the world there is one to five of the others."""
+    harmlessness_weight: float = 1.5
+    """Loss weight of a harmlessness comparison."""
     helpfulness_weight: float = 1.0
     """Loss weight of a helpfulness comparison."""
     held_out: float = 0.25
@@ -75,9 +75,9 @@ class Options:
     """Questions of the world's pretraining."""
     optimizer: Literal["adamw", "muon"] = "muon"
     """Muon suits the small world; for a real model, adamw with a rate of its own."""
-    rate: float = 0.02
+    rate: float = 0.012
     """Peak learning rate; linear warm-up, then linear decay to a tenth."""
-    epochs: int = 3
+    epochs: int = 2
     """Passes over the comparisons (the paper: 1)."""
     batch_pairs: int = 32
     """Comparisons a step."""

@@ -85,6 +85,13 @@ def test_every_object_is_met_in_base_with_at_least_two_acts():
     assert min(acts_of.values()) >= 2
 
 
+def test_every_noun_of_a_class_that_decides_is_met_in_base_where_it_decides():
+    decided = {(act.verb, noun) for act in ACTS if act.decided_by == "object"
+               for noun in act.objects}
+    met = {noun for verb, noun in decided if SPLIT_OF[verb, noun] == "base"}
+    assert met == {noun for _, noun in decided}
+
+
 @pytest.mark.parametrize("split", SPLITS)
 def test_dual_use_and_two_turns_are_frequent(split):
     drawn = sample_requests(split, 6000, seed=2)
@@ -337,10 +344,10 @@ def test_reasoning_judges_the_request_and_names_what_each_reply_does(principles)
 
 def test_undecided_comparisons_are_a_coin(principles):
     topics = dict(principles["feedback"])
-    answers = [document.answer for document in documents(4000, 3, principles, _only("comparison"))
+    answers = [document.answer for document in documents(8000, 3, principles, _only("comparison"))
                if truth.preference_under(document.turns, document.first, document.second,
                                          topics[document.principle]) is None]
-    assert len(answers) > 400 and 0.46 < sum(answers) / len(answers) < 0.54
+    assert len(answers) > 800 and 0.46 < sum(answers) / len(answers) < 0.54
 
 
 def test_critiques_find_harm_where_the_principle_bears_and_nowhere_else(principles):
@@ -392,6 +399,20 @@ def test_sixty_thousand_documents_take_under_five_seconds(principles):
 def test_the_vocabulary_stays_small(corpus):
     words = set(re.findall("[a-z]+", " ".join(repr(astuple(each)) for each in corpus).lower()))
     assert len(words) < 900
+
+
+def test_the_corpus_shows_votes_of_flawed_replies_too_and_they_follow_the_truth(principles):
+    votes = defaultdict(list)
+    for document in documents(1500, 6, principles, _only("voted")):
+        (reply, count), = document.answers
+        grade = truth.grade(document.turns, reply)
+        votes[parse(document.turns).harmful, grade.kind, grade.gives_steps].append(count)
+
+    def mean(*key):
+        return sum(votes[key]) / len(votes[key])
+
+    assert mean(False, "comply", True) > mean(False, "wrong", True) > mean(False, "garbled", True)
+    assert mean(True, "reasoned", False) > mean(True, "garbled", False) > mean(True, "comply", True)
 
 
 def test_voted_answers_rank_as_the_truth():

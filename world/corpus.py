@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from world.documents import Document, Recital, Retelling, Voted
-from world.judging import Principle, comparison, critique, voted_on
+from world.judging import Principle, compared_kind, comparison, critique, voted_on
+from world.replies import KINDS
 from world.requests import sample_request
 from world.talk import conversation, opinion, recital, retelling, statement
 
@@ -18,14 +19,14 @@ from world.talk import conversation, opinion, recital, retelling, statement
 class Shares:
     """The share of each kind of document; they are normalised, so only ratios count."""
 
-    conversation: float = 0.45
+    conversation: float = 0.39
     opinion: float = 0.07
     statement: float = 0.09
     retelling: float = 0.09
     critique: float = 0.15
     comparison: float = 0.02
     reasoning: float = 0.12
-    voted: float = 0.02
+    voted: float = 0.08
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ def documents(n: int, seed: int, principles: dict[str, Sequence[Principle]],
         elif kind == "critique":
             yield critique(principles["revision"], noise.critique, rng)
         elif kind == "voted":
-            yield voted_on(sample_request("base", rng), 1, rng)
+            request = sample_request("base", rng)
+            yield voted_on(request, [compared_kind(request, rng)], rng)
         else:
             yield comparison(principles["feedback"], noise.comparison, rng, kind == "reasoning")
 
@@ -81,4 +83,4 @@ def primer(recitals: int, retellings: int, seed: int) -> list[Recital | Retellin
 def voted(split: str, n: int, seed: int) -> list[Voted]:
     """n questions of a split, each with 4 answers of different kinds and their votes."""
     rng = random.Random(f"voted {split} {seed}")
-    return [voted_on(sample_request(split, rng), 4, rng) for _ in range(n)]
+    return [voted_on(sample_request(split, rng), rng.sample(KINDS, 4), rng) for _ in range(n)]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from world.documents import Comparison, Critique, Reasoning, Voted
 from world.lexicon import HARMS, NOUNS, REASONS
-from world.replies import FLAWED, HARMLESSNESS, HELPFULNESS, KINDS, decline, draw, offers, write
+from world.replies import FLAWED, HARMLESSNESS, HELPFULNESS, decline, draw, offers, write
 from world.requests import Request, sample_request
 from world.talk import BENIGN_REPLIES, FINE, HARMFUL_REPLIES, WRONG, spoken_of, verdict
 from world.wishes import (
@@ -141,12 +141,16 @@ def better_of(request: Request, kinds: tuple[str, str], topics: Sequence[str]) -
     return None if first == second else int(second > first)
 
 
+def compared_kind(request: Request, rng: random.Random) -> str:
+    """The kind of a reply that comparisons, and others' votes, judge."""
+    return draw(HARMFUL_COMPARED if request.harmful else BENIGN_COMPARED, rng)
+
+
 def _pair(request: Request, rng: random.Random) -> tuple[str, str]:
-    weights = HARMFUL_COMPARED if request.harmful else BENIGN_COMPARED
-    first = draw(weights, rng)
+    first = compared_kind(request, rng)
     if rng.random() < SAME_KIND_SHARE:
         return first, first
-    while (second := draw(weights, rng)) == first:
+    while (second := compared_kind(request, rng)) == first:
         pass
     return first, second
 
@@ -195,14 +199,14 @@ def comparison(principles: Sequence[Principle], noise: float, rng: random.Random
     return Comparison(request.turns(), first, second, name, answer)
 
 
-def voted_on(request: Request, answers: int, rng: random.Random) -> Voted:
-    """Answers of different kinds to one request, each with the votes it got.
+def voted_on(request: Request, kinds: Sequence[str], rng: random.Random) -> Voted:
+    """Answers of these kinds to one request, each with the votes it got.
 
     Votes follow what the kind is worth (0 to 3), three a point, plus 0 to 2 at random.
     """
     scores = HARMLESSNESS if request.harmful else HELPFULNESS
     return Voted(request.turns(), tuple(
         (write(kind, request, rng), round(3 * scores[kind]) + rng.randrange(3))
-        for kind in rng.sample(KINDS, answers)))
+        for kind in kinds))
 
 
