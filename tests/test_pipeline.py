@@ -87,7 +87,7 @@ def test_every_comparison_is_traceable(run: Path) -> None:
     principles = {principle.id for principle in load_constitution(CONSTITUTION).feedback}
     pairs = read_jsonl(run / "make_comparisons" / "comparisons.jsonl", Comparison)
     asked = {prompt.id: prompt.turns for kind in ("red_team", "helpful")
-             for prompt in prompts("cai", 100, SEED + 1000, kind)}
+             for prompt in prompts("cai", 1000, SEED + 1000, kind)}
     for pair in pairs:
         assert pair.seed == SEED and pair.turns == asked[pair.prompt]
         assert pair.id in {record_id(stage, [pair.prompt], SEED, pair.draw)
