@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from cai import formats
 from cai.collective.rewrite import rewrite
@@ -170,6 +171,16 @@ def encode(texts: Iterable[tuple[str, str]], tokenizer: Tokenizer) -> Iterator[R
         yield Row([*prompt, *rest, tokenizer.end], len(prompt))
 
 
+def token_weights(tokenizer: Tokenizer, options: Options) -> Tensor:
+    """How much each token (V,) counts for in the loss, float32: answers and votes more than text.
+    """
+    weights = torch.ones(len(tokenizer))
+    for words, counts in ((formats.CHOICES, options.answer_weight),
+                          (string.digits, options.vote_weight)):
+        weights[[tokenizer.encode_more(word)[-1] for word in words]] = counts
+    return weights
+
+
 def main(options: Options) -> dict:
     """Train the helpful-only model of the embedded world."""
     stage = Stage("train_base", __file__, options, options.common,
@@ -197,10 +208,7 @@ def main(options: Options) -> dict:
     model = fused(model.to(device), options.common)
     optimizers = list(zip(muon_and_adamw(model, options.muon_rate, options.rate, options.decay),
                           (options.muon_rate, options.rate), strict=True))
-    weight = torch.ones(len(tokenizer), device=device)
-    for words, counts in ((formats.CHOICES, options.answer_weight),
-                          (string.digits, options.vote_weight)):
-        weight[[tokenizer.encode_more(word)[-1] for word in words]] = counts
+    weight = token_weights(tokenizer, options).to(device)
     primer = list(encode(primer, tokenizer))
     rows, steps = curriculum(primer[:options.recitals], primer[options.recitals:],
                              fill(encode(itertools.chain(shown, texts), tokenizer),

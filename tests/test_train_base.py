@@ -12,7 +12,17 @@ import torch
 from cai import formats
 from cai.constitution import load_constitution
 from model.tokenizer import train_tokenizer
-from train_base import SYMBOLS, Options, Row, curriculum, encode, fill, mixture, split
+from train_base import (
+    SYMBOLS,
+    Options,
+    Row,
+    curriculum,
+    encode,
+    fill,
+    mixture,
+    split,
+    token_weights,
+)
 from world import documents
 from world.lexicon import ACTS, ALTERNATIVES, NOUNS, REASONS
 
@@ -91,3 +101,14 @@ def test_the_course_is_recitals_then_retellings_then_the_mixture():
 def test_fill_stops_at_the_first_row_that_reaches_the_tokens():
     rows = [Row([1] * 5, 0)] * 4
     assert fill(rows, 10) == rows[:2] and fill(rows, 11) == rows[:3] and fill(rows, 99) == rows
+
+
+def test_answers_and_votes_weigh_more_than_text(texts, tokenizer) -> None:
+    weights = token_weights(tokenizer, Options(answer_weight=7.0, vote_weight=3.0))
+    (row,) = encode([("", "\n\nVotes: 10")], tokenizer)
+    digits = [token for token in row.tokens if weights[token] == 3]
+    assert tokenizer.decode(digits) == "10"
+    (row,) = encode([("", "\n\nThe better response is (B)")], tokenizer)
+    assert [weights[token].item() for token in row.tokens][-2] == 7
+    assert sum(weights[token] for token in row.tokens) == 7 + len(row.tokens) - 1
+    assert sorted(weights[weights > 1].tolist()) == [3.0] * 10 + [7.0] * 2
