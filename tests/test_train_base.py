@@ -103,7 +103,7 @@ def test_fill_stops_at_the_first_row_that_reaches_the_tokens():
     assert fill(rows, 10) == rows[:2] and fill(rows, 11) == rows[:3] and fill(rows, 99) == rows
 
 
-def test_answers_and_votes_weigh_more_than_text(texts, tokenizer) -> None:
+def test_answers_and_votes_weigh_more_than_text(tokenizer) -> None:
     weights = token_weights(tokenizer, Options(answer_weight=7.0, vote_weight=3.0))
     (row,) = encode([("", "\n\nVotes: 10")], tokenizer)
     digits = [token for token in row.tokens if weights[token] == 3]
