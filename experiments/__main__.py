@@ -26,6 +26,9 @@ class Options:
     """Tell what would run, and how long by the times of earlier runs, and run nothing."""
     report: bool = False
     """Write docs/experiments.md and docs/experiments/NAME.json from the results that there are."""
+    jobs: int | None = None
+    """Stages made side by side, the threads shared among them; two where none is given, and one
+    with a real model."""
     model: Path | None = None
     """Checkpoint of a real model, in place of every base model of the small world."""
     prompts: Path | None = None
@@ -42,6 +45,7 @@ class Options:
     def __post_init__(self) -> None:
         require(self.seeds is None or self.seeds >= 1, "seeds", self.seeds, "1 or more")
         require(0 < self.scale <= 1, "scale", self.scale, "a share above 0, at most 1")
+        require(self.jobs is None or self.jobs >= 1, "jobs", self.jobs, "1 or more")
         require((self.model is None) == (self.prompts is None), "prompts", self.prompts,
                 "a file of prompts together with --model, and not without")
 
@@ -52,6 +56,7 @@ def main(options: Options) -> dict:
         published = publish(options.runs, options.docs)
         print(f"{options.docs / 'experiments.md'}: {', '.join(published) or 'nothing new'}")
         return {}
+    jobs = options.jobs or (1 if options.model else 2)
     chosen = names() if options.name is None else [options.name]
     judged, every = {}, Work()
     for name in chosen:
@@ -66,7 +71,7 @@ def main(options: Options) -> dict:
             print(f"{name}, {seeds} seeds, {len(experiment.variants)} variants\n"
                   f"{told(work, Past.read(options.runs))}\n")
             continue
-        judged[name] = judge(experiment, run(runner, seeds))
+        judged[name] = judge(experiment, run(runner, seeds, jobs))
         print(f"{name}\n\n{judged[name]['table']}\n\n{paragraph(judged[name])}\n")
     if options.dry_run and len(chosen) > 1:
         print(f"all together, what they share once\n{told(every, Past.read(options.runs))}")

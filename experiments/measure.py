@@ -14,7 +14,6 @@ from cai import detectors, evaluation, formats
 from cai.constitution import load_constitution
 from cai.diagnose import correlation, letter_bias
 from cai.evaluation import Reply
-from cai.feedback import sample_pairs
 from cai.keys import noise_key
 from cai.readers import read_prompts
 from cai.records import KINDS, Comparison, Prompt, Revision, read_jsonl, record_id
@@ -33,7 +32,7 @@ Figures = dict[str, float]
 
 GREETINGS = ("Hey.", "Hello.", "Hi.", "Good morning.")
 EVERY = 5  # steps between the points of a training curve
-INPUTS = ("chains", "comparisons", "preference_model", "sampler", "policy", "start", "snapshots",
+INPUTS = ("chains", "comparisons", "preference_model", "ranked", "policy", "start", "snapshots",
           "metrics", "harm_model", "constitution", "prompts")
 
 
@@ -46,9 +45,9 @@ class Options:
     comparisons: Path | None = None
     """Labelled pairs, whose AI labels are held against the truth."""
     preference_model: Path | None = None
-    """Preference model, measured on pairs of replies by --sampler."""
-    sampler: Path | None = None
-    """Model whose replies the preference model ranks."""
+    """Preference model, measured on --ranked."""
+    ranked: Path | None = None
+    """Pairs of replies, as pairs.py writes them, that the preference model ranks."""
     policy: Path | None = None
     """Model whose replies are graded."""
     start: Path | None = None
@@ -65,8 +64,6 @@ class Options:
     """File of red-team prompts in place of the world's; its replies have no truth."""
     requests: int = 500
     """Requests of each kind that a model answers, of the test split."""
-    pairs: int = 400
-    """Pairs of replies of each kind for a preference model."""
     greetings: int = 64
     """Replies to greetings, none of which should decline or apologise."""
     max_new: int = 48
@@ -76,9 +73,9 @@ class Options:
     common: Flat[Common] = field(default_factory=Common)
 
     def __post_init__(self) -> None:
-        require((self.sampler is None) or bool(self.preference_model), "preference_model", None,
-                "a preference model to rank what --sampler writes")
-        for name in ("requests", "pairs", "greetings", "max_new", "rows"):
+        require((self.ranked is None) or bool(self.preference_model), "preference_model", None,
+                "a preference model to rank the pairs of --ranked")
+        for name in ("requests", "greetings", "max_new", "rows"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
 
 
@@ -150,15 +147,16 @@ def against_truth(probabilities: Sequence[float], truths: Sequence[float | None]
 
 def preference_figures(options: Options) -> Figures:
     """How often the preference model ranks two replies as the truth does, and how calibrated."""
-    score, sample = scorer(options, options.preference_model), sampler(options, options.sampler)
+    score = scorer(options, options.preference_model)
+    ranked = read_jsonl(options.ranked, Comparison)
     figures: Figures = {}
     for kind, name in zip(KINDS, ("harmlessness", "helpfulness"), strict=True):
-        pairs = sample_pairs(asked(options, kind, options.pairs), sample, seed=options.common.seed)
-        sides = [score([formats.reply_prompt(pair.turns) for pair in pairs],
-                       [pair.responses[side] for pair in pairs]) for side in (0, 1)]
+        decided = [(pair, preferred) for pair in ranked if pair.kind == kind and (
+            preferred := truth.preference(pair.turns, *pair.responses)) is not None]
+        sides = [score([formats.reply_prompt(pair.turns) for pair, _ in decided],
+                       [pair.responses[side] for pair, _ in decided]) for side in (0, 1)]
         chances = [normalised(one, other) for one, other in zip(*sides, strict=True)]
-        figures |= against_truth(chances, [truth.preference(pair.turns, *pair.responses)
-                                           for pair in pairs], f"pm_{name}_")
+        figures |= against_truth(chances, [preferred for _, preferred in decided], f"pm_{name}_")
     return figures
 
 
@@ -264,7 +262,7 @@ def main(options: Options) -> dict:
     if options.comparisons:
         topics = {each.id: each.topics for each in load_constitution(options.constitution).feedback}
         figures |= label_figures(read_jsonl(options.comparisons, Comparison), topics)
-    if options.sampler and options.prompts is None:
+    if options.ranked and options.prompts is None:
         figures |= preference_figures(options)
     if options.metrics:
         figures |= training_figures(options.metrics)

@@ -12,7 +12,8 @@ from cai.evaluation import table
 from cai.records import InputError
 from experiments.decision import decide, estimate, together
 from experiments.drawing import bounded, collected, draw, series
-from experiments.runner import Runner
+from experiments.runner import Runner, planned
+from experiments.side_by_side import carry_out
 from experiments.specification import Experiment, effect_of
 from training.stage import ROOT, write_json
 
@@ -43,9 +44,11 @@ def folder_of(runs: Path, name: str) -> Path:
     return runs / "experiments" / name
 
 
-def run(runner: Runner, seeds: int) -> dict:
-    """Run every variant under every seed; write the results, and return them."""
+def run(runner: Runner, seeds: int, jobs: int = 1) -> dict:
+    """Run every variant under every seed, `jobs` stages at a time; write and return the results."""
     experiment = runner.experiment
+    if jobs > 1:
+        carry_out(runner, planned(runner, seeds), jobs)
     found = {str(seed): {variant: runner.figures(variant, seed) for variant in experiment.variants}
              for seed in range(seeds)}
     results = {"name": experiment.name, "digest": experiment.digest, "scale": runner.scale,

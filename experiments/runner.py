@@ -20,7 +20,7 @@ import train_pm
 import train_ppo
 import train_sl
 from cai.records import InputError, content_digest
-from experiments import absolute_harm, constitution, dpo, measure
+from experiments import absolute_harm, constitution, dpo, measure, pairs
 from experiments.specification import Experiment, Options
 from run_cai import scaled
 from training.options import Common
@@ -28,7 +28,7 @@ from training.stage import NotMadeError, only_made, plain
 
 SCRIPTS = {script.__name__.removeprefix("experiments."): script for script in (
     train_base, make_revisions, train_sl, make_comparisons, train_pm, train_ppo,
-    constitution, dpo, absolute_harm, measure)}
+    constitution, dpo, absolute_harm, pairs, measure)}
 LAST = "measure"
 
 WIRING = {
@@ -41,6 +41,7 @@ WIRING = {
                   "held_out": "train_pm/held_out"},
     "dpo": {"model": "train_sl/model", "comparisons": "make_comparisons/comparisons.jsonl"},
     "absolute_harm": {"model": "train_base/model"},
+    "pairs": {"model": "train_sl/model"},
 }
 """Which output each script reads unless an experiment says otherwise."""
 
@@ -49,10 +50,20 @@ BASE_SEED = 0
 
 
 @dataclass(frozen=True)
-class Work:
-    """What a run would do: stages to make by (script, recipe), and how many are there."""
+class Job:
+    """A stage to make: the script with its options, whose step it is, and what it waits for."""
 
-    wanted: dict[str, tuple[str, dict]] = field(default_factory=dict)
+    script: str
+    options: dict
+    step: tuple[str, int, str]  # variant, seed, step
+    needs: frozenset[str]  # recipes of the stages that it reads
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a run would do: the stages to make by recipe, and the recipes of those there."""
+
+    wanted: dict[str, Job] = field(default_factory=dict)
     there: set[str] = field(default_factory=set)
 
 
@@ -97,7 +108,7 @@ class Runner:
         The recipe says what goes in, so that a stage wanted by several variants counts once.
         """
         name, given = self.recipe(variant, step)
-        paths, recipes = {}, {}
+        paths, recipes, needs = {}, {}, set()
         for option, value in given.items():
             if source := self.source(value):
                 if self.model and self.recipe(variant, source)[0] == "train_base":
@@ -105,6 +116,7 @@ class Runner:
                     continue
                 recipes[option], folder = self.plan(variant, seed, source, work)
                 paths[option] = folder and folder / value.partition("/")[2]
+                needs.add(recipes[option])
         common = self.of(name, variant, seed, step)
         recipe = content_digest(plain([name, given | recipes, common.seed]))
         options = self.built(name, given | {
@@ -115,7 +127,8 @@ class Runner:
             with only_made():
                 SCRIPTS[name].main(options)
         except NotMadeError:
-            work.wanted[recipe] = (name, plain(options))
+            work.wanted[recipe] = Job(name, plain(options), (variant, seed, step),
+                                      frozenset(needs))
             return recipe, None
         work.there.add(recipe)
         return recipe, (self.common.runs / common.name / name).resolve()
@@ -220,8 +233,8 @@ class Past:
 def told(work: Work, past: Past) -> str:
     """What would run and how long, a line a script."""
     times: dict[str, list[tuple[float | None, bool]]] = defaultdict(list)
-    for name, options in work.wanted.values():
-        times[name].append(past.seconds(name, options))
+    for job in work.wanted.values():
+        times[job.script].append(past.seconds(job.script, job.options))
     lines, total, sure = [], 0.0, True
     for name, found in times.items():
         known = [seconds for seconds, _ in found if seconds is not None]

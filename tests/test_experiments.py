@@ -69,7 +69,7 @@ def toys_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def options(folder: Path, **given: object) -> command.Options:
     return command.Options("toy", scale=0.01, device="cpu", runs=folder / "runs",
-                           docs=folder / "docs", **given)
+                           docs=folder / "docs", **{"jobs": 1} | given)
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def ran(folder: Path) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         for module in (specification, command, report):
             patch.setattr(module, "FOLDER", folder)
-        command.main(options(folder))
+        command.main(options(folder, jobs=2))
     return folder / "runs" / "experiments" / "toy"
 
 
@@ -171,7 +171,7 @@ def test_every_experiment_can_be_planned(name: str, tmp_path: Path) -> None:
     """Every option is one that its script has, every output one that an earlier step makes."""
     asked = runner.Runner(load(FOLDER / f"{name}.toml"), Common(device="cpu", runs=tmp_path))
     work = runner.planned(asked, seeds=2)
-    measured = [name for name, _ in work.wanted.values()].count("measure")
+    measured = [job.script for job in work.wanted.values()].count("measure")
     assert measured == 2 * len(asked.experiment.variants)
 
 
@@ -202,3 +202,17 @@ def test_the_paragraph_says_what_was_found(folder: Path) -> None:
     told = results.paragraph(judged)
     assert told.startswith("**The claim holds here** (nowhere). Words: holds, -3.8500 [-4.05")
     assert "claimed below 0, margin 0.5; two-sided paired t test, 4 seeds: t(3)" in told
+
+
+def test_what_a_stage_beside_others_raises_ends_the_run(tmp_path: Path) -> None:
+    path = tmp_path / "wrong.toml"
+    whole = ROOT / "constitutions/small.toml"
+    path.write_text(TOY.replace("CONSTITUTION", str(whole)).replace(
+        "[steps.make_revisions]\n", f"[steps.constitution]\nconstitution = '{whole}'\nkeep = 99\n"
+        "[steps.make_revisions]\n").replace(
+        f'max_new = 12\nconstitution = "{whole}"',
+        'max_new = 12\nconstitution = "constitution/constitution.toml"'))
+    asked = runner.Runner(load(path), Common(device="cpu", runs=tmp_path / "runs"), 0.01)
+    with pytest.raises(InputError, match="expected 99 or more"):
+        results.run(asked, seeds=1, jobs=2)
+    assert not (tmp_path / "runs" / "experiments").exists()
