@@ -57,8 +57,9 @@ def written(found: list[dict]) -> str:
 
 def _section(each: dict) -> str:
     model = f", model {each['model']}" if each["model"] else ""
+    reading = f"{each['reading']}\n\n" if each["reading"] else ""
     return (f"## {each['name']}\n\n{each['question']}\n\nClaim: {each['claim']}\n\n"
-            f"{paragraph(each)}\n\n{each['table']}\n\n"
+            f"{paragraph(each)}\n\n{reading}{each['table']}\n\n"
             f"![{each['name']}](experiments/{each['name']}.png)\n\n"
             f"{each['seeds']} seeds, {each['seconds']:.0f} seconds, {each['machine']}, "
             f"{each['date']}, commit {each['commit']}{model}.\n")

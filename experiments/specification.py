@@ -44,7 +44,8 @@ class Experiment:
     steps: dict[str, Options]  # what is run, in order, and the options that all variants share
     variants: dict[str, dict[str, Options]]  # options of each variant, by step
     parts: tuple[Part, ...]
-    digest: str  # of the whole file: results belong to what was stated when they were made
+    reading: str  # what a look behind the figures showed, written after the run
+    digest: str  # of all but the reading: results belong to what was stated when they were made
 
     def options(self, variant: str, step: str) -> Options:
         """The options of a step in a variant, a variant's before those of all."""
@@ -66,6 +67,7 @@ def load(path: Path) -> Experiment:
     """The experiment in a file. InputError says what is wrong with it."""
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
+        reading = content.pop("reading", "")
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: found no experiment ({error}), expected TOML; "
                          f"there are {', '.join(names())}") from error
@@ -75,7 +77,7 @@ def load(path: Path) -> Experiment:
                          f"expected {sorted(wanted)}")
     try:
         parts = tuple(Part(**part) for part in content["parts"])
-        experiment = Experiment(path.stem, digest=content_digest(content), **{
+        experiment = Experiment(path.stem, reading=reading, digest=content_digest(content), **{
             **content, "drawn": tuple(content["drawn"]), "parts": parts})
         _check(experiment)
     except (TypeError, ValueError) as error:
