@@ -95,7 +95,8 @@ def judge(experiment: Experiment, results: dict) -> dict:
             "verdict": decide(found, part.claim, part.margin) if found else "undecided"})
     first = parts[0]
     return {"name": experiment.name, "question": experiment.question, "claim": experiment.claim,
-            "place": experiment.place, "reading": experiment.reading, "verdict": together([part["verdict"] for part in parts]),
+            "place": experiment.place, "reading": experiment.reading,
+            "verdict": together([part["verdict"] for part in parts]),
             "effect": first["effect"], "interval": first["interval"], "test": first["test"],
             "seeds": len(seeds), "seconds": results["seconds"], "commit": results["commit"],
             "machine": results["machine"], "date": results["date"],

@@ -2,6 +2,7 @@
 """
 
 import json
+import re
 import time
 from pathlib import Path
 
@@ -221,3 +222,25 @@ def test_what_a_stage_beside_others_raises_ends_the_run(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected 99 or more"):
         results.run(asked, seeds=1, jobs=2)
     assert not (tmp_path / "runs" / "experiments").exists()
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.toml")))
+def test_every_numbered_figure_is_measured(name: str, tmp_path: Path) -> None:
+    """A part's FIGURE_N is one that a chain of N revisions, or a model kept after N steps, has."""
+    asked = runner.Runner(load(FOLDER / f"{name}.toml"), Common(runs=tmp_path))
+
+    def of(variant: str, step: str) -> object:
+        script, given = asked.recipe(variant, step)
+        return asked.built(script, given | {key: Path() for key, value in given.items()
+                                            if asked.source(value)}, asked.common)
+
+    for part in asked.experiment.parts:
+        for _, variant, figure in part.terms:
+            if number := re.fullmatch(r".*_(\d+)", figure):
+                measured, there = of(variant, "measure"), set()
+                if measured.chains:
+                    there |= {*range(of(variant, "make_revisions").steps + 1)}
+                if measured.snapshots:
+                    learning = of(variant, "train_ppo")
+                    there |= {*range(0, learning.steps + 1, learning.snapshots)}
+                assert int(number[1]) in there, f"{part.effect}: {sorted(there)}"
