@@ -83,7 +83,9 @@ CPU: dict[str, tuple[Case, ...]] = {
     "pm-bf16": (Case(_of(training.preference, "bf16"), "trl", 1.2),),
     "ppo-tiny-fp32": (Case(_of(ppo.step, TINY, "float32", 4), "trl", 1.2),),
     "ppo-tiny-bf16": (Case(_of(ppo.step, TINY, "bf16", 4), "trl", 1.5),),
-    "ppo-tiny-shared": (Case(_of(ppo.step, TINY, "bf16", 4, shared=True), "trl", 2.0),),
+    "ppo-tiny-shared": (
+        Case(_of(ppo.step, TINY, "bf16", 4, shared=True), "trl", 2.0),
+        Case(_of(ppo.step, TINY, "float32", 4, shared=True), "trl", 2.0)),
     "ppo-small-fp32": (Case(_of(ppo.step, SMALL, "float32", 1), "trl", 1.8),),
     "ppo-small-bf16": (Case(_of(ppo.step, SMALL, "bf16", 1), "trl", 3.0),),
     "decode-slope": (Case(costs.decode_slope, "own slope", 0.8),),
