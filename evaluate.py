@@ -462,7 +462,7 @@ def main(options: Options) -> dict:
         if options.ppo_metrics:
             plotting.training_curves(stage.path / "ppo.png", read_metrics(options.ppo_metrics),
                                      PPO_CURVES)
-        with Log(stage.path, "evaluate", total, options.common.log, unit="text") as log:
+        with stage.log(total, unit="text") as log:
             report, bounds, table = measure(options, stage.path, log)
         write_json(stage.path / "report_intervals.json", bounds)
         finish(stage, report, table)

@@ -21,7 +21,6 @@ from cai.records import Comparison, InputError, Label, Prompt, record_id, write_
 from model.checkpoint import AnyTokenizer, load_model, load_tokenizer
 from model.generate import Sampling
 from model.text import ChoiceScorer, Sampler
-from training.log import Log
 from training.options import Common, Flat, device_of, fused, require, start
 from training.stage import Stage
 from world.people import helpful_votes, votes
@@ -184,7 +183,7 @@ def main(options: Options) -> dict:
                else world_prompts("cai", options.helpful_pairs, seed + 1000, "helpful"))
     by_writers = round(len(helpful) * options.written)
     total = 2 * (len(red_team) + len(helpful) - by_writers)
-    with Log(stage.path, "make_comparisons", total, options.common.log, unit="text") as log:
+    with stage.log(total, unit="text") as log:
         sample = Sampler(model, tokenizer, Sampling(options.max_new, options.temperature),
                          formats.STOP, options.rows, log.advanced)
         harmlessness = sample_pairs(red_team, sample, seed=seed)

@@ -11,7 +11,6 @@ from cai.records import InputError, write_jsonl
 from model.checkpoint import load_model, load_tokenizer
 from model.generate import Sampling
 from model.text import Sampler
-from training.log import Log
 from training.options import Common, Flat, device_of, fused, require, start
 from training.stage import Stage
 
@@ -73,7 +72,7 @@ def main(options: Options) -> dict:
             f"fewer or shorter examples: they may take {needed} tokens, the model's context is "
             f"{model.config.context} (--words bounds them)")
     tries = options.count * options.tries
-    with Log(stage.path, "make_prompts", tries, options.common.log, unit="text") as log:
+    with stage.log(tries, unit="text") as log:
         sampler = Sampler(fused(model, options.common), tokenizer,
                           Sampling(options.max_new, options.temperature), (END,), options.rows,
                           log.advanced)

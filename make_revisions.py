@@ -17,7 +17,6 @@ from model.checkpoint import AnyTokenizer, load_model, load_tokenizer
 from model.generate import Sampling
 from model.text import Sampler
 from model.transformer import Transformer
-from training.log import Log
 from training.options import Common, Flat, device_of, fused, require, start
 from training.stage import Stage
 from world.requests import prompts as world_prompts
@@ -111,7 +110,7 @@ def main(options: Options) -> dict:
     helpful = prompts(options.helpful, options.helpful_prompts, "helpful")
     texts = (len(red_team) * (1 + options.steps * (1 + options.critiques))
              + len(helpful) * options.helpful_draws)
-    with Log(stage.path, "make_revisions", texts, options.common.log, unit="text") as log:
+    with stage.log(texts, unit="text") as log:
         sample, criticise = (
             Sampler(*each, Sampling(options.max_new, options.temperature), formats.STOP,
                     options.rows, log.advanced) for each in (writer, critic))

@@ -29,7 +29,6 @@ from model.sharing import learning
 from model.tokenizer import Tokenizer, train_tokenizer
 from model.transformer import ModelConfig, Transformer, initialise
 from model.vocabulary import learn_tokens
-from training.log import Log
 from training.optimizer import clip_gradients, linear, muon_and_adamw, take_step
 from training.options import Common, Flat, device_of, fused, precision, require, start
 from training.stage import Stage
@@ -214,7 +213,7 @@ def main(options: Options) -> dict:
                              fill(encode(itertools.chain(shown, texts), tokenizer),
                                   options.tokens), options, generator)
     tokens, given = [row.tokens for row in rows], [row.given for row in rows]
-    with Log(stage.path, "train_base", len(steps), options.common.log) as log:
+    with stage.log(len(steps)) as log:
         for step, members in enumerate(steps):
             learnt = learning(tokens, given, [[n] for n in members], device)
             with precision(options.common):

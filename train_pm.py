@@ -222,7 +222,7 @@ def main(options: Options) -> dict:
                          "expected some for each of the two preference models")
     steps = options.epochs * sum(map(len, pairs.values())) // options.batch_pairs
     step = 0
-    with Log(stage.path, "train_pm", steps, options.common.log) as log:
+    with stage.log(steps) as log:
         for name, (_, unseen) in parts.items():
             model = fused(scorers[name].model, options.common)
             if options.pretrain != "none":

@@ -27,7 +27,6 @@ from rl.options import PPOOptions
 from rl.reward import Reward, kl_controller, score_replies
 from rl.rollout import Rollout, pack, response_logprobs, response_logprobs_and_values
 from rl.update import estimate, penalised_rewards, ppo_update
-from training.log import Log
 from training.optimizer import adamw, linear, set_rate
 from training.options import (
     Common,
@@ -260,7 +259,7 @@ def main(options: Options, reward: Reward | None = None) -> dict:
         recent, shown = saved["recent"], saved["shown"]
         controller = type(controller)(**saved["controller"])
         restore(saved, learners, optimizers, generator)
-    with Log(stage.path, "train_ppo", options.steps, options.common.log, resume_at=first) as log:
+    with stage.log(options.steps, resume_at=first) as log:
         for step in range(first, options.steps):
             drawn = prompts.batch(step, options.rollouts // options.ppo.replies)
             batch = [prompt for prompt in drawn for _ in range(options.ppo.replies)]

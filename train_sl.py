@@ -14,7 +14,6 @@ from model.checkpoint import load_model, load_tokenizer, save_model
 from model.sharing import learning
 from model.tokenizer import Tokenizer
 from model.vocabulary import learn_tokens
-from training.log import Log
 from training.optimizer import clip_gradients, fine_tuning, linear, take_step
 from training.options import (
     Common,
@@ -131,7 +130,7 @@ def main(options: Options) -> dict:
              for step in random_steps([sum(lengths[n] for n in family) for family in families],
                                       options.batch_tokens, generator)]
     total = 0.0
-    with Log(stage.path, "train_sl", len(steps), options.common.log) as log:
+    with stage.log(len(steps)) as log:
         for step, members in enumerate(steps):
             count = sum(lengths[n] - given[n] for family in members for n in family)
             loss = torch.zeros((), device=device)

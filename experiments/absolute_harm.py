@@ -17,7 +17,6 @@ from model.batches import pad_right, random_steps
 from model.checkpoint import load_model, load_tokenizer, save_model
 from model.heads import ScalarModel
 from model.text import PreferenceScorer
-from training.log import Log
 from training.optimizer import clip_gradients, fine_tuning, linear, take_step
 from training.options import Common, Flat, device_of, fused, precision, require
 from training.stage import Stage
@@ -93,7 +92,7 @@ def main(options: Options) -> dict:
     model.head.bias.data.fill_(2.0)
     steps = [step for _ in range(options.epochs) for step in random_steps(
         [1] * (len(rows) - held_out), options.batch_rows, generator)]
-    with Log(stage.path, "absolute_harm", len(steps), options.common.log) as log:
+    with stage.log(len(steps)) as log:
         for step, members in enumerate(steps):
             members = [held_out + n for n in members]
             loss = mse_loss(scores(members), harm[members])

@@ -22,7 +22,6 @@ from model.transformer import Transformer
 from model.vocabulary import token_logprobs
 from rl.preference import accuracy, bradley_terry_loss, mixture_weights
 from rl.rollout import grouped, pack
-from training.log import Log
 from training.optimizer import adamw, clip_gradients, linear, take_step
 from training.options import Common, Flat, device_of, fused, precision, require
 from training.stage import Stage
@@ -117,7 +116,7 @@ def main(options: Options) -> dict:
     optimizer = adamw(policy, options.rate, eps=1e-5)
     steps = [step for _ in range(options.epochs)
              for step in random_steps([1] * len(pairs), options.batch_pairs, generator)]
-    with Log(stage.path, "dpo", len(steps), options.common.log) as log:
+    with stage.log(len(steps)) as log:
         for step, members in enumerate(steps):
             chosen = [pairs[n] for n in members]
             with precision(options.common):

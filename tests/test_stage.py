@@ -194,3 +194,16 @@ def test_json_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     assert json.loads(path.read_text()) == {"a": 1}
     write_json(path, {"a": 3})
     assert json.loads(path.read_text()) == {"a": 3} and [*tmp_path.iterdir()] == [path]
+
+
+def test_its_log_is_told_the_options(project: Path, tmp_path: Path,
+                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    heard = {}
+    monkeypatch.setattr(module, "Log", lambda *given: heard.update(enumerate(given)))
+    options = Options(tmp_path / "data.txt", size=7,
+                      common=Common(runs=tmp_path / "runs", log="wandb", seed=5))
+    stage = opened(project, options)
+    stage.log(3, unit="text", resume_at=2)
+    assert heard[0] == stage.path and [heard[n] for n in (1, 2, 3, 5, 6)] == [
+        "double", 3, "wandb", 2, "text"]
+    assert heard[4]["size"] == 7 and heard[4]["common"]["seed"] == 5

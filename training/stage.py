@@ -20,6 +20,7 @@ from pathlib import Path
 
 import torch
 
+from training.log import Log
 from training.options import Common
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -143,6 +144,11 @@ class Stage:
     @property
     def figures(self) -> dict:
         return json.loads((self.path / "manifest.json").read_text(encoding="utf-8"))["figures"]
+
+    def log(self, total: int, *, unit: str = "step", resume_at: int = 0) -> Log:
+        """The metrics of this stage: to its folder, and to where the common options say."""
+        return Log(self.path, self.name, total, self.common.log, self.record["options"],
+                   resume_at, unit)
 
     def finish(self, figures: dict) -> dict:
         """Write timing.json and then manifest.json; return `figures`. Kept progress goes."""
