@@ -16,6 +16,8 @@ Made by `python -m experiments --report` from runs that took place; never edited
 margin and test were stated in `experiments/NAME.toml` before the run, and results of another
 statement are refused. Intervals are 95 % over seeds. A claim holds where the interval leaves out
 zero on the claimed side; variants are equivalent where it lies within the margin on both sides.
+Times are those of an experiment's stages added up, shared ones in each that uses them; two stages
+run side by side, so by the clock all of them take half as long or less.
 """
 
 
@@ -57,7 +59,7 @@ def written(found: list[dict]) -> str:
 
 def _section(each: dict) -> str:
     model = f", model {each['model']}" if each["model"] else ""
-    reading = f"{each['reading']}\n\n" if each["reading"] else ""
+    reading = f"{each['reading'].strip()}\n\n" if each["reading"] else ""
     return (f"## {each['name']}\n\n{each['question']}\n\nClaim: {each['claim']}\n\n"
             f"{paragraph(each)}\n\n{reading}{each['table']}\n\n"
             f"![{each['name']}](experiments/{each['name']}.png)\n\n"
