@@ -58,9 +58,11 @@ def draw(path: Path, seeds: Seeds, drawn: Sequence[str]) -> None:
             lines += bool(over)
         axes.set_title(name.replace("_", " "))
         if lines:
+            axes.set_xlabel("after so many revisions or steps")
             axes.legend(frameon=False, fontsize="small")
         else:
             axes.set_xticks(range(len(variants)), variants, rotation=30, ha="right")
+            axes.set_xlim(-0.6, len(variants) - 0.4)
     panels[0][0].set_ylabel("mean over seeds, 95 % interval")
     figure.tight_layout()
     for kind in ("png", "svg"):

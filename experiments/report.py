@@ -1,11 +1,11 @@
 """docs/experiments.md and docs/experiments/NAME.json, from runs that took place."""
 
 import json
-import shutil
 from pathlib import Path
 
 from cai.evaluation import table
 from cai.records import InputError
+from experiments.drawing import draw
 from experiments.results import folder_of, judge, paragraph, read
 from experiments.specification import FOLDER, load, names
 from training.stage import write_json
@@ -37,8 +37,7 @@ def publish(runs: Path, docs: Path) -> list[str]:
         if results["scale"] < 1:
             continue
         write_json(kept / f"{name}.json", judge(experiment, results))
-        for kind in ("png", "svg"):
-            shutil.copyfile(folder_of(runs, name) / f"figure.{kind}", kept / f"{name}.{kind}")
+        draw(kept / name, list(results["seeds"].values()), experiment.drawn)
         published.append(name)
     found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(kept.glob("*.json"))]
     if not found:

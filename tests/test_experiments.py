@@ -146,6 +146,7 @@ def test_the_report_is_of_whole_runs_of_what_is_stated(ran: Path, folder: Path) 
         for each in kept["seeds"].values()) / 2)
     text = (folder / "docs" / "experiments.md").read_text()
     assert "| [toy](#toy)" in text and "experiments/toy.png" in text and kept["machine"] in text
+    assert (folder / "docs" / "experiments" / "toy.png").read_bytes()[1:4] == b"PNG"
     stated = (folder / "toy.toml").read_text()
     (folder / "toy.toml").write_text('reading = "Toys are small."\n' + stated)
     command.main(publish)  # what was read into the results afterwards does not void them
