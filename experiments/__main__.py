@@ -21,7 +21,7 @@ class Options:
     name: Annotated[str | None, tyro.conf.Positional] = None
     """Name of the experiment, as its file experiments/NAME.toml; without one all are run."""
     seeds: int | None = None
-    """Seeds 0, 1, ...; as many as the experiment states where none is given."""
+    """How many seeds; as many as the experiment states where none is given."""
     dry_run: bool = False
     """Tell what would run, and how long by the times of earlier runs, and run nothing."""
     report: bool = False

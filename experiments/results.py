@@ -50,7 +50,7 @@ def run(runner: Runner, seeds: int, jobs: int = 1) -> dict:
     if jobs > 1:
         carry_out(runner, planned(runner, seeds), jobs)
     found = {str(seed): {variant: runner.figures(variant, seed) for variant in experiment.variants}
-             for seed in range(seeds)}
+             for seed in experiment.drawn_seeds(seeds)}
     results = {"name": experiment.name, "digest": experiment.digest, "scale": runner.scale,
                "model": str(runner.model or ""), "prompts": str(runner.prompts or ""),
                "seeds": found, "seconds": round(sum(runner.made.values()), 1),

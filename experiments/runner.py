@@ -192,7 +192,7 @@ def typed(kind: type, given: Options, where: str) -> dict[str, object]:
 def planned(runner: Runner, seeds: int) -> Work:
     """What the experiment would still run."""
     work = Work()
-    for seed in range(seeds):
+    for seed in runner.experiment.drawn_seeds(seeds):
         for variant in runner.experiment.variants:
             runner.plan(variant, seed, LAST, work)
     return work

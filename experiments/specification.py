@@ -46,6 +46,11 @@ class Experiment:
     parts: tuple[Part, ...]
     reading: str  # what a look behind the figures showed, written after the run
     digest: str  # of all but the reading: results belong to what was stated when they were made
+    first_seed: int = 0  # of what is stated anew after a look: one whose results nobody has seen
+
+    def drawn_seeds(self, count: int) -> range:
+        """The first `count` of its seeds."""
+        return range(self.first_seed, self.first_seed + count)
 
     def options(self, variant: str, step: str) -> Options:
         """The options of a step in a variant, a variant's before those of all."""
@@ -72,7 +77,7 @@ def load(path: Path) -> Experiment:
         raise InputError(f"{path}: found no experiment ({error}), expected TOML; "
                          f"there are {', '.join(names())}") from error
     wanted = {"question", "claim", "place", "seeds", "drawn", "steps", "variants", "parts"}
-    if content.keys() != wanted:
+    if content.keys() - {"first_seed"} != wanted:
         raise InputError(f"{path}: found {sorted(content.keys() ^ wanted)} missing or unknown, "
                          f"expected {sorted(wanted)}")
     try:

@@ -199,6 +199,16 @@ def test_a_wrong_file_is_told(tmp_path: Path, old: str, new: str, told: str) -> 
         runner.planned(runner.Runner(load(path), Common(runs=tmp_path)), 1)
 
 
+def test_a_claim_stated_anew_has_seeds_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "anew.toml"
+    path.write_text(TOY.replace("seeds = 2", "seeds = 2\nfirst_seed = 5").replace(
+        "CONSTITUTION", str(ROOT / "constitutions/small.toml")))
+    work = runner.planned(runner.Runner(load(path), Common(runs=tmp_path)), 2)
+    seeds = {job.options["common"]["seed"] for job in work.wanted.values()
+             if job.script == "measure"}
+    assert seeds == {5, 6}
+
+
 def test_the_paragraph_says_what_was_found(folder: Path) -> None:
     toy = load(folder / "toy.toml")
     seeds = {str(n): {"critiqued": {"words_1": 5.0 + n / 10}, "direct": {"words_1": 9.0}}
