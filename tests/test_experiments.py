@@ -12,6 +12,7 @@ from cai.constitution import load_constitution
 from cai.records import InputError
 from experiments import __main__ as command
 from experiments import constitution, report, results, runner, specification
+from experiments.side_by_side import carry_out
 from experiments.specification import FOLDER, load
 from training.options import Common
 from training.stage import NotMadeError, only_made
@@ -230,9 +231,10 @@ def test_what_a_stage_beside_others_raises_ends_the_run(tmp_path: Path) -> None:
         f'max_new = 12\nconstitution = "{whole}"',
         'max_new = 12\nconstitution = "constitution/constitution.toml"'))
     asked = runner.Runner(load(path), Common(device="cpu", runs=tmp_path / "runs"), 0.01)
+    work = runner.planned(asked, seeds=1)
+    cut = {recipe: job for recipe, job in work.wanted.items() if job.script == "constitution"}
     with pytest.raises(InputError, match="expected 99 or more"):
-        results.run(asked, seeds=1, jobs=2)
-    assert not (tmp_path / "runs" / "experiments").exists()
+        carry_out(asked, runner.Work(cut), jobs=2)
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.toml")))
