@@ -5,7 +5,6 @@ from pathlib import Path
 
 from cai import formats
 from cai.feedback import sample_pairs
-from cai.readers import read_prompts
 from cai.records import KINDS, write_jsonl
 from model.checkpoint import load_model, load_tokenizer
 from model.generate import Sampling
@@ -22,7 +21,7 @@ class Options:
     model: Path
     """Checkpoint folder of the model that replies."""
     prompts: Path | None = None
-    """File of red-team prompts in place of the world's; without helpful ones."""
+    """File of prompts without a known truth, by which nothing can be ranked: no pair is sampled."""
     red_team_pairs: int = 1000
     """Pairs on red-team prompts."""
     helpful_pairs: int = 2000
@@ -45,12 +44,9 @@ def main(options: Options) -> dict:
     if stage.done:
         return stage.figures
     seed = options.common.seed
-    if options.prompts:
-        prompts = read_prompts(options.prompts, options.red_team_pairs)
-    else:
-        prompts = [prompt for kind, count in zip(
-            KINDS, (options.red_team_pairs, options.helpful_pairs), strict=True)
-            for prompt in world_prompts("test", count, seed, kind)]
+    counts = zip(KINDS, (options.red_team_pairs, options.helpful_pairs), strict=True)
+    prompts = [] if options.prompts else [
+        prompt for kind, count in counts for prompt in world_prompts("test", count, seed, kind)]
     model = load_model(options.model, device=device_of(options.common)).eval()
     sample = Sampler(fused(model, options.common), load_tokenizer(options.model),
                      Sampling(options.max_new), formats.STOP, options.rows)
