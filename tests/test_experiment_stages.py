@@ -1,5 +1,6 @@
 """The stages that experiments add: DPO, absolute harm, what PPO keeps and does without."""
 
+import dataclasses
 import json
 import math
 import random
@@ -9,8 +10,8 @@ import pytest
 import torch
 
 import train_ppo
-from cai.records import Comparison, Label, write_jsonl
-from experiments import absolute_harm, dpo
+from cai.records import Comparison, Label, read_jsonl, write_jsonl
+from experiments import absolute_harm, dpo, pairs
 from experiments.measure import label_figures, training_figures
 from model.checkpoint import load_model, load_tokenizer
 from rl.options import PPOOptions
@@ -117,3 +118,19 @@ def test_labels_are_held_against_the_truth_by_order_and_principle() -> None:
     assert figures["position_bias"] == pytest.approx(
         sum((0.4, 0.1, 0.8, 0.4, 0.2, 0.6)) / 6 - 0.5)
     assert figures["ece_of_q"] == pytest.approx(0.3)
+
+
+def test_pairs_are_of_unseen_requests_and_of_none_without_a_truth(world_base: Path,
+                                                                  tmp_path: Path) -> None:
+    options = pairs.Options(world_base, red_team_pairs=3, helpful_pairs=2, max_new=4,
+                            common=Common(device="cpu", runs=tmp_path))
+    pairs.main(options)
+    found = read_jsonl(tmp_path / "default" / "pairs" / "pairs.jsonl", Comparison)
+    assert [pair.kind for pair in found] == ["red_team"] * 3 + ["helpful"] * 2
+    unseen = {each.turns for kind in ("red_team", "helpful")
+              for each in prompts("test", 3, 0, kind)}
+    assert {pair.turns for pair in found} <= unseen
+    assert any(pair.responses[0] != pair.responses[1] for pair in found)
+    asked = tmp_path / "asked.jsonl"
+    asked.write_text('{"prompt": "Hey."}\n')
+    assert pairs.main(dataclasses.replace(options, prompts=asked)) == {"pairs": 0}
