@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class KVCache:
-    """Static buffers (L layers, B, K, S, C); slot s of a row holds its token at position P + s.
+    """Static buffers (B, K, S, C), two a layer; slot s of a row holds its token at position P + s.
 
     P is the length of `after`, a cache of one row: what all rows begin with, held once. A row's
     tokens stand at slots 0, 1, 2... with no gap. What lies beyond a row's length is stale and must
@@ -17,18 +17,18 @@ class KVCache:
     def __init__(self, layers: int, rows: int, kv_heads: int, slots: int, head_dim: int,
                  dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu",
                  after: KVCache | None = None):
-        shape = (layers, rows, kv_heads, slots, head_dim)
-        self.keys = torch.zeros(shape, dtype=dtype, device=device)
-        self.values = torch.zeros(shape, dtype=dtype, device=device)
+        # Not one buffer for all layers: a compiled step would copy all of it at every write.
+        shape = (rows, kv_heads, slots, head_dim)
+        self.keys = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(layers)]
+        self.values = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(layers)]
         self.after = after
-        self.start = 0 if after is None else after.keys.shape[3]
+        self.start = 0 if after is None else after.keys[0].shape[2]
         self.first = torch.arange(rows * kv_heads, device=device).view(rows, kv_heads) * slots
 
     def fill(self, layer: int, rows: Tensor, k: Tensor, v: Tensor) -> None:
         """Write `k`, `v` (B, K, T, C) into the first T slots of `rows` (B,) int64."""
-        T = k.shape[2]
-        self.keys[layer, :, :, :T].index_copy_(0, rows, k.to(self.keys.dtype))
-        self.values[layer, :, :, :T].index_copy_(0, rows, v.to(self.values.dtype))
+        for held, new in ((self.keys[layer], k), (self.values[layer], v)):
+            held[:, :, : new.shape[2]].index_copy_(0, rows, new.to(held.dtype))
 
     def append(self, layer: int, slots: Tensor, k: Tensor, v: Tensor,
                length: int) -> tuple[Tensor, Tensor]:
@@ -39,7 +39,7 @@ class KVCache:
         place = (self.first + slots[:, None]).flatten()
         for held, new in ((self.keys[layer], k), (self.values[layer], v)):
             held.view(-1, k.shape[-1]).index_copy_(0, place, new.flatten(0, 2).to(held.dtype))
-        return self.keys[layer, :, :, :length], self.values[layer, :, :, :length]
+        return self.keys[layer][:, :, :length], self.values[layer][:, :, :length]
 
     def shared(self, layer: int) -> tuple[Tensor, Tensor] | None:
         """Keys and values (1, K, P, C) of what all rows begin with, where they begin alike."""
@@ -47,5 +47,6 @@ class KVCache:
 
     def keep(self, rows: Tensor) -> None:
         """Let go of all rows but `rows` (B,) int64, which become the first, in this order."""
-        self.keys, self.values = self.keys[:, rows], self.values[:, rows]
+        self.keys = [keys[rows] for keys in self.keys]
+        self.values = [values[rows] for values in self.values]
         self.first = self.first[: len(rows)]

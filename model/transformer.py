@@ -238,7 +238,7 @@ class Transformer(nn.Module):
              keep: Callable[[int, Tensor, Tensor], None] | None = None) -> Tensor:
         """As `forward`; `keep` takes each layer's keys and values, both (B, K, T, C)."""
         T, device = tokens.shape[1], tokens.device
-        P = 0 if after is None else after.keys.shape[3]
+        P = 0 if after is None else after.keys[0].shape[2]
         positions = torch.arange(T, device=device)[None] if positions is None else positions
         seen = self.visible(positions, branch, P)
         seen_last = seen

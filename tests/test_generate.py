@@ -7,7 +7,9 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from functorch.compile import make_boxed_func
 from torch import nn
+from torch._dynamo.backends.common import aot_autograd
 
 from model import generate as model_generate
 from model.generate import Completion, Sampling, bucket, filtered, generate, sample_token
@@ -219,6 +221,27 @@ def test_a_fused_step_draws_the_same_and_is_compiled_once(tiny, monkeypatch) -> 
         assert (one.tokens, one.ended) == (other.tokens, other.ended)
         assert one.logprobs == pytest.approx(other.logprobs, abs=1e-5)
     assert 1 <= len(graphs) <= 2, "one graph of many rows and one of a single row"
+
+
+def test_a_fused_step_writes_its_tokens_alone_and_copies_no_cache(tiny) -> None:
+    """Nothing of a cache's size is made anew: a write into a part of a buffer would scatter one."""
+    written = []
+
+    def kept(graph: torch.fx.GraphModule, inputs: list) -> Callable:
+        written.extend(str(node.target) for node in graph.graph.nodes
+                       if node.op == "call_function" and "val" in node.meta
+                       and getattr(node.meta["val"], "ndim", 0) == 4
+                       and node.meta["val"].shape[2] == capacity + 1)
+        return make_boxed_func(graph.forward)
+
+    model, capacity = tiny(layers=2), 23
+    state = model_generate.Slots(model, 3, capacity, 5, 4, None)
+    state.place(torch.arange(3), torch.arange(3), torch.full((3,), 9))
+    with torch.inference_mode():
+        torch.compile(model_generate.step, fullgraph=True, backend=aot_autograd(fw_compiler=kept))(
+            model, state, noise(6, 4), Sampling(4), 16)
+    assert written
+    assert {name.split(".")[1] for name in written} <= {"view", "copy_"}
 
 
 @pytest.mark.parametrize(("length", "rounded"), [(1, 8), (8, 8), (9, 16), (129, 144), (4000, 4096)])
