@@ -1,4 +1,4 @@
-"""Root-mean-square norm, with a gradient of its own where all is float32."""
+"""Root-mean-square norm; on a CPU with a gradient of its own where all is float32."""
 
 import torch
 import torch.nn.functional as F
@@ -40,7 +40,7 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if x.dtype == self.weight.dtype == torch.float32:
-            if not torch.is_grad_enabled():
-                return F.rms_norm(x, x.shape[-1:], self.weight, self.eps)
-            return Normalise.apply(x, self.weight, self.eps)
+            if torch.is_grad_enabled() and x.device.type == "cpu":
+                return Normalise.apply(x, self.weight, self.eps)
+            return F.rms_norm(x, x.shape[-1:], self.weight, self.eps)
         return self.weight * F.rms_norm(x.float(), x.shape[-1:], None, self.eps).to(x.dtype)
