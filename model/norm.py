@@ -40,7 +40,9 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if x.dtype == self.weight.dtype == torch.float32:
-            if torch.is_grad_enabled() and x.device.type == "cpu":
+            # A compiler fuses torch's own operator with what stands around it.
+            if (torch.is_grad_enabled() and x.device.type == "cpu"
+                    and not torch.compiler.is_compiling()):
                 return Normalise.apply(x, self.weight, self.eps)
             return F.rms_norm(x, x.shape[-1:], self.weight, self.eps)
         return self.weight * F.rms_norm(x.float(), x.shape[-1:], None, self.eps).to(x.dtype)

@@ -137,8 +137,8 @@ class Attention(nn.Module):
         self.q_norm = RMSNorm(config.head_dim, config.norm_eps) if config.qk_norm else None
         self.k_norm = RMSNorm(config.head_dim, config.norm_eps) if config.qk_norm else None
 
-    def forward(self, x: Tensor, table: Tensor, attend: Attend, at: Tensor | None = None) -> Tensor:
-        """Mix `x` (B, T, D); `attend` says over what: the row itself, or a cache.
+    def ask(self, x: Tensor, table: Tensor, at: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries (B, H, T, C), keys and values (B, K, T, C) of `x` (B, T, D).
 
         Columns `at` (B, M) alone ask, where given; all are asked.
         """
@@ -152,8 +152,11 @@ class Attention(nn.Module):
         )
         if self.q_norm is not None:
             q, k = self.q_norm(q), self.k_norm(k)
-        mixed = attend(*(heads.transpose(1, 2)
-                         for heads in (rotate(q, turned), rotate(k, table), v)))
+        q, k, v = (heads.transpose(1, 2) for heads in (rotate(q, turned), rotate(k, table), v))
+        return q, k, v
+
+    def gather(self, mixed: Tensor) -> Tensor:
+        """What the stream takes (B, T, D) of the values that heads mixed (B, H, T, C)."""
         return self.o_proj(mixed.transpose(1, 2).flatten(2))
 
 
@@ -171,7 +174,11 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """Pre-norm attention and feed-forward, each added to the residual stream."""
+    """Pre-norm attention and feed-forward, each added to the residual stream.
+
+    All but attention itself is two functions, which are compiled alone where the block is `fused`:
+    what is attended to has too many shapes.
+    """
 
     def __init__(self, config: ModelConfig):
         super().__init__()
@@ -179,11 +186,30 @@ class Block(nn.Module):
         self.self_attn = Attention(config)
         self.post_attention_layernorm = RMSNorm(config.width, config.norm_eps)
         self.mlp = MLP(config)
+        self.fused = False
 
     def forward(self, x: Tensor, table: Tensor, attend: Attend, at: Tensor | None = None) -> Tensor:
-        mixed = self.self_attn(self.input_layernorm(x), table, attend, at)
-        x = (x if at is None else at_columns(x, at)) + mixed
-        return x + self.mlp(self.post_attention_layernorm(x))
+        """`x` (B, T, D) a layer on; `attend` says over what: the row itself, or a cache."""
+        before, after = (fused_before, fused_after) if self.fused else (
+            before_attention, after_attention)
+        mixed = attend(*before(self, x, table, at))
+        return after(self, x if at is None else at_columns(x, at), mixed)
+
+
+def before_attention(block: Block, x: Tensor, table: Tensor,
+                     at: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values, as of `Attention.ask`."""
+    return block.self_attn.ask(block.input_layernorm(x), table, at)
+
+
+def after_attention(block: Block, x: Tensor, mixed: Tensor) -> Tensor:
+    """The stream `x` (B, T, D) with what attention mixed (B, H, T, C) and the feed-forward."""
+    x = x + block.self_attn.gather(mixed)
+    return x + block.mlp(block.post_attention_layernorm(x))
+
+
+fused_before = torch.compile(before_attention, fullgraph=True, dynamic=True)
+fused_after = torch.compile(after_attention, fullgraph=True, dynamic=True)
 
 
 class Trunk(nn.Module):

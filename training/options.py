@@ -11,7 +11,7 @@ import tyro
 
 from model.adapters import LoRA
 from model.errors import CheckpointError, OptionError, PromptError
-from model.transformer import MLP, Transformer
+from model.transformer import Block, Transformer
 
 Options = TypeVar("Options")
 
@@ -87,7 +87,7 @@ def trunk_dtype(lora: LoRA, common: Common) -> torch.dtype:
 def fused(model: torch.nn.Module, common: Common) -> torch.nn.Module:
     """`model`, compiled in place where asked; its keys do not change.
 
-    A step in groups has as many shapes as lengths: there its feed-forward layers alone are fused.
+    A step in groups has as many shapes as lengths: there all but attention is fused.
     """
     for module in model.modules():
         if isinstance(module, Transformer):
@@ -96,6 +96,6 @@ def fused(model: torch.nn.Module, common: Common) -> torch.nn.Module:
     if wanted:
         model.compile(dynamic=True)
         for module in model.modules():
-            if isinstance(module, MLP):
-                module.compile(dynamic=True, fullgraph=True)
+            if isinstance(module, Block):
+                module.fused = True
     return model
