@@ -176,8 +176,8 @@ class MLP(nn.Module):
 class Block(nn.Module):
     """Pre-norm attention and feed-forward, each added to the residual stream.
 
-    All but attention itself is two functions, which are compiled alone where the block is `fused`:
-    what is attended to has too many shapes.
+    All but attention itself is two functions, which are compiled for training where the block is
+    `fused`: what is attended to has too many shapes. Without gradients a caller compiles more.
     """
 
     def __init__(self, config: ModelConfig):
@@ -190,8 +190,9 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, table: Tensor, attend: Attend, at: Tensor | None = None) -> Tensor:
         """`x` (B, T, D) a layer on; `attend` says over what: the row itself, or a cache."""
-        before, after = (fused_before, fused_after) if self.fused else (
-            before_attention, after_attention)
+        before, after = before_attention, after_attention
+        if self.fused and torch.is_grad_enabled():
+            before, after = fused_before, fused_after
         mixed = attend(*before(self, x, table, at))
         return after(self, x if at is None else at_columns(x, at), mixed)
 
