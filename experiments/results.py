@@ -121,8 +121,12 @@ def figures_table(experiment: Experiment, seeds: list[dict]) -> str:
 
 def paragraph(judged: dict) -> str:
     """The verdict in words: the claim, and each part with effect, interval and test."""
+    differs = any(part["verdict"] == "holds" and part["claimed"] != "same"
+                  for part in judged["parts"])
     words = {"holds": "The claim holds here", "fails": "The claim fails here",
-             "equivalent": "The variants are equivalent within the stated margin",
+             "equivalent": ("The claim holds in part here: elsewhere the variants are equivalent"
+                            if differs else
+                            "The variants are equivalent within the stated margin"),
              "undecided": "It is not decided here"}
     told = []
     for part in judged["parts"]:

@@ -220,6 +220,11 @@ def test_the_paragraph_says_what_was_found(folder: Path) -> None:
     told = results.paragraph(judged)
     assert told.startswith("**The claim holds here** (nowhere). Words: holds, -3.8500 [-4.05")
     assert "claimed below 0, margin 0.5; two-sided paired t test, 4 seeds: t(3)" in told
+    level = judged["parts"][0] | {"verdict": "equivalent"}
+    for parts, whole in (([level], "The variants are equivalent within the stated margin"),
+                         ([*judged["parts"], level], "The claim holds in part here: elsewhere")):
+        told = results.paragraph(judged | {"verdict": "equivalent", "parts": parts})
+        assert told.startswith(f"**{whole}")
 
 
 def test_what_a_stage_beside_others_raises_ends_the_run(tmp_path: Path) -> None:
