@@ -49,6 +49,10 @@ def main(options: Options) -> dict:
     if stage.done:
         return stage.figures
     whole = load_constitution(options.constitution)
+    known = {each.id for each in (*whole.revisions, *whole.feedback)}
+    if unknown := sorted(set(options.without) - known):
+        raise InputError(f"{options.constitution}: found no principle {', '.join(unknown)}, "
+                         "expected --without to name some of its own")
     stay = {part: kept([each.id for each in principles], options, part) for part, principles in
             zip(_LISTS, (whole.revisions, whole.feedback), strict=True)}
     entries = []

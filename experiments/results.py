@@ -1,5 +1,6 @@
 """What came out of an experiment: results.json, its table, its figure, its verdict in words."""
 
+import itertools
 import json
 import platform
 import subprocess
@@ -101,7 +102,16 @@ def judge(experiment: Experiment, results: dict) -> dict:
             "seeds": len(seeds), "seconds": results["seconds"], "commit": results["commit"],
             "machine": results["machine"], "date": results["date"],
             "model": results["model"] and Path(results["model"]).name, "parts": parts,
-            "table": figures_table(experiment, seeds)}
+            "table": figures_table(experiment, seeds), "twins": twins(seeds)}
+
+
+def twins(seeds: list[dict]) -> list[tuple[str, str]]:
+    """Variants that came out alike to the last digit under every seed: what they vary does nothing.
+
+    Nothing else tells of an option that was never read.
+    """
+    return [(one, other) for one, other in itertools.combinations(seeds[0], 2)
+            if all(figures[one] == figures[other] for figures in seeds)]
 
 
 def figures_table(experiment: Experiment, seeds: list[dict]) -> str:
@@ -138,4 +148,6 @@ def paragraph(judged: dict) -> str:
             text += (f", {part['effect']:.4f}{bounds} (`{part['measured']}`, claimed {claimed} 0, "
                      f"margin {part['margin']:g}; {part['test']})")
         told.append(text)
-    return f"**{words[judged['verdict']]}** ({judged['place']}). " + "; ".join(told) + "."
+    alike = "".join(f" {one} and {other} came out alike to the last digit: nothing was varied."
+                    for one, other in judged.get("twins", ()))
+    return f"**{words[judged['verdict']]}** ({judged['place']}). " + "; ".join(told) + f".{alike}"

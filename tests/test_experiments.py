@@ -1,6 +1,7 @@
 """An experiment from its file to its report: a toy of two seeds, run, killed, planned, published.
 """
 
+import dataclasses
 import json
 import re
 import time
@@ -172,6 +173,16 @@ def test_only_what_is_made_already(tmp_path: Path) -> None:
     whole = load_constitution(ROOT / "constitutions/small.toml")
     assert [each.id for each in cut.feedback] == stay["feedback"] and len(cut.revisions) == 2
     assert {*cut.feedback} <= {*whole.feedback}
+    with pytest.raises(InputError, match="found no principle hram, expected"):
+        constitution.main(dataclasses.replace(asked, without=("harm", "hram")))
+
+
+def test_the_principles_that_labels_do_without_are_feedback_s() -> None:
+    """One of the revisions' alone would leave the labels as they were."""
+    ensemble = load(FOLDER / "ensemble.toml")
+    gone = ensemble.options("fifteen-less-one", "constitution")["without"]
+    whole = load_constitution(ROOT / "constitutions/small.toml")
+    assert gone and {*gone} <= {each.id for each in whole.feedback}
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.toml")))
@@ -220,6 +231,12 @@ def test_the_paragraph_says_what_was_found(folder: Path) -> None:
     told = results.paragraph(judged)
     assert told.startswith("**The claim holds here** (nowhere). Words: holds, -3.8500 [-4.05")
     assert "claimed below 0, margin 0.5; two-sided paired t test, 4 seeds: t(3)" in told
+    assert told.endswith(").")
+    same = results.judge(toy, {
+        "seeds": {n: each | {"direct": each["critiqued"]} for n, each in seeds.items()},
+        "seconds": 1, "commit": "c", "machine": "m", "date": "d", "model": ""})
+    assert results.paragraph(same).endswith(
+        " critiqued and direct came out alike to the last digit: nothing was varied.")
     level = judged["parts"][0] | {"verdict": "equivalent"}
     for parts, whole in (([level], "The variants are equivalent within the stated margin"),
                          ([*judged["parts"], level], "The claim holds in part here: elsewhere")):
