@@ -16,6 +16,7 @@ Made by `python -m experiments --report` from runs that took place; never edited
 margin and test were stated in `experiments/NAME.toml` before the run, and results of another
 statement are refused. Intervals are 95 % over seeds. A claim holds where the interval leaves out
 zero on the claimed side; variants are equivalent where it lies within the margin on both sides.
+Where a claim has several parts the verdict is on all of them, effect and interval are the first's.
 Times are those of an experiment's stages added up, shared ones in each that uses them; two stages
 run side by side, so by the clock all of them take half as long or less.
 """
