@@ -8,6 +8,7 @@ import matplotlib
 matplotlib.use("Agg")  # files only: no display is needed
 
 from matplotlib import pyplot  # noqa: E402 - the backend is chosen first
+from matplotlib.axes import Axes  # noqa: E402
 
 from experiments.decision import estimate  # noqa: E402
 
@@ -15,6 +16,8 @@ Seeds = Sequence[Mapping[str, Mapping[str, float]]]
 """One seed each: {variant: {figure: value}}."""
 
 MARKERS = "osD^vP*X"  # told apart in print, where colours may not be
+ABREAST = 3  # panels: more in a row are too small to read on a page
+SHOWN = "mean over seeds, 95 % interval"
 
 
 def series(name: str, figures: Mapping[str, float]) -> list[int]:
@@ -35,36 +38,54 @@ def collected(seeds: Seeds, variant: str, name: str) -> list[float]:
 
 
 def draw(path: Path, seeds: Seeds, drawn: Sequence[str]) -> None:
-    """Write `path`.png and `path`.svg: lines over N for a figure NAME_N, else a point a variant.
+    """Write `path`.png and `path`.svg: lines over N for a figure NAME_N, else a row a variant.
 
     The bars are 95 % intervals over seeds.
     """
-    variants = list(seeds[0])
-    figure, panels = pyplot.subplots(1, len(drawn), figsize=(4.2 * len(drawn), 3.6), squeeze=False)
-    for axes, name in zip(panels[0], drawn, strict=True):
-        lines = 0
-        for place, variant in enumerate(variants):
-            over = series(name, seeds[0][variant])
-            keys = [f"{name}_{n}" for n in over] if over else [name]
-            points = [(n, bounded(values)) for n, key in zip(over or [place], keys, strict=True)
-                      if (values := collected(seeds, variant, key))]
-            if not points:
-                continue
-            at, values = zip(*points, strict=True)
-            errors = [[value - low for value, low, _ in values],
-                      [high - value for value, _, high in values]]
-            axes.errorbar(at, [value for value, _, _ in values], errors, capsize=3, label=variant,
-                          marker=MARKERS[place % len(MARKERS)], linestyle="-" if over else "none")
-            lines += bool(over)
-        axes.set_title(name.replace("_", " "))
-        if lines:
-            axes.set_xlabel("after so many revisions or steps")
-            axes.legend(frameon=False, fontsize="small")
-        else:
-            axes.set_xticks(range(len(variants)), variants, rotation=30, ha="right")
-            axes.set_xlim(-0.6, len(variants) - 0.4)
-    panels[0][0].set_ylabel("mean over seeds, 95 % interval")
+    columns = min(ABREAST, len(drawn))
+    rows = -(-len(drawn) // columns)
+    figure, panels = pyplot.subplots(rows, columns, figsize=(4.2 * columns, 3.6 * rows),
+                                     squeeze=False)
+    for unused in panels.flat[len(drawn):]:
+        unused.set_axis_off()
+    for n, name in enumerate(drawn):
+        panel = _lines if any(series(name, each) for each in seeds[0].values()) else _rows
+        panel(panels.flat[n], seeds, name, first=n % columns == 0)
+        panels.flat[n].set_title(name.replace("_", " "))
     figure.tight_layout()
     for kind in ("png", "svg"):
         figure.savefig(path.with_suffix(f".{kind}"), dpi=200)
     pyplot.close(figure)
+
+
+def _lines(axes: Axes, seeds: Seeds, name: str, first: bool) -> None:
+    """A line a variant over the N of NAME_N."""
+    for place, variant in enumerate(seeds[0]):
+        points = [(n, bounded(values)) for n in series(name, seeds[0][variant])
+                  if (values := collected(seeds, variant, f"{name}_{n}"))]
+        if points:
+            at, found = zip(*points, strict=True)
+            axes.errorbar(at, [value for value, _, _ in found], _errors(found), capsize=3,
+                          label=variant, marker=MARKERS[place % len(MARKERS)])
+    axes.set_xlabel("after so many revisions or steps")
+    axes.legend(frameon=False, fontsize="small")
+    if first:
+        axes.set_ylabel(SHOWN)
+
+
+def _rows(axes: Axes, seeds: Seeds, name: str, first: bool) -> None:
+    """A row a variant, from the top down; the first panel of a row names them."""
+    variants = list(seeds[0])
+    for place, variant in enumerate(variants):
+        if values := collected(seeds, variant, name):
+            found = bounded(values)
+            axes.errorbar([found[0]], [place], xerr=_errors([found]), capsize=3,
+                          marker=MARKERS[place % len(MARKERS)])
+    axes.set_ylim(len(variants) - 0.4, -0.6)
+    axes.set_yticks(range(len(variants)), variants if first else [])
+    axes.set_xlabel(SHOWN)
+
+
+def _errors(found: Sequence[tuple[float, float, float]]) -> list[list[float]]:
+    """How far the bars reach down and up."""
+    return [[value - low for value, low, _ in found], [high - value for value, _, high in found]]
