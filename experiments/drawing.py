@@ -18,6 +18,8 @@ Seeds = Sequence[Mapping[str, Mapping[str, float]]]
 MARKERS = "osD^vP*X"  # told apart in print, where colours may not be
 ABREAST = 3  # panels: more in a row are too small to read on a page
 SHOWN = "mean over seeds, 95 % interval"
+OVER = " over "
+"""Between two figures of one panel: "helpful over harmful" draws the one against the other."""
 
 
 def series(name: str, figures: Mapping[str, float]) -> list[int]:
@@ -40,7 +42,7 @@ def collected(seeds: Seeds, variant: str, name: str) -> list[float]:
 def draw(path: Path, seeds: Seeds, drawn: Sequence[str]) -> None:
     """Write `path`.png and `path`.svg: lines over N for a figure NAME_N, else a row a variant.
 
-    The bars are 95 % intervals over seeds.
+    The bars are 95 % intervals over seeds. For "Y over X" the way of both over N.
     """
     columns = min(ABREAST, len(drawn))
     rows = -(-len(drawn) // columns)
@@ -49,7 +51,8 @@ def draw(path: Path, seeds: Seeds, drawn: Sequence[str]) -> None:
     for unused in panels.flat[len(drawn):]:
         unused.set_axis_off()
     for n, name in enumerate(drawn):
-        panel = _lines if any(series(name, each) for each in seeds[0].values()) else _rows
+        over = any(series(name, each) for each in seeds[0].values())
+        panel = _frontier if OVER in name else _lines if over else _rows
         panel(panels.flat[n], seeds, name, first=n % columns == 0)
         panels.flat[n].set_title(name.replace("_", " "))
     figure.tight_layout()
@@ -71,6 +74,19 @@ def _lines(axes: Axes, seeds: Seeds, name: str, first: bool) -> None:
     axes.legend(frameon=False, fontsize="small")
     if first:
         axes.set_ylabel(SHOWN)
+
+
+def _frontier(axes: Axes, seeds: Seeds, name: str, first: bool) -> None:
+    """Of each variant one figure against another, from the first N to the last, which is marked."""
+    up, along = name.split(OVER)
+    for place, variant in enumerate(seeds[0]):
+        x, y = ([bounded(collected(seeds, variant, f"{each}_{n}"))[0]
+                 for n in series(each, seeds[0][variant])] for each in (along, up))
+        axes.plot(x, y, label=variant, marker=MARKERS[place % len(MARKERS)],
+                  markevery=[len(x) - 1])
+    axes.set_xlabel(along.replace("_", " "))
+    axes.set_ylabel(up.replace("_", " "))
+    axes.legend(frameon=False, fontsize="small")
 
 
 def _rows(axes: Axes, seeds: Seeds, name: str, first: bool) -> None:

@@ -12,7 +12,7 @@ import torch
 from cai.evaluation import table
 from cai.records import InputError
 from experiments.decision import decide, estimate, together
-from experiments.drawing import bounded, collected, draw, series
+from experiments.drawing import OVER, bounded, collected, draw, series
 from experiments.runner import Runner, planned
 from experiments.side_by_side import carry_out
 from experiments.specification import Experiment, effect_of
@@ -118,6 +118,8 @@ def figures_table(experiment: Experiment, seeds: list[dict]) -> str:
     """Every drawn figure by variant: the mean over seeds with its 95 % interval."""
     variants, rows = list(experiment.variants), []
     for name in experiment.drawn:
+        if OVER in name:
+            continue
         over = sorted({n for variant in variants for n in series(name, seeds[0][variant])})
         for key in [f"{name}_{n}" for n in over] or [name]:
             cells = []

@@ -24,7 +24,7 @@ question = "Does a critique help a toy?"
 claim = "Criticised revisions are shorter."
 place = "nowhere"
 seeds = 2
-drawn = ["harmful", "words"]
+drawn = ["harmful", "words", "harmful over words"]
 
 [steps.train_base]
 layers = 1
