@@ -233,10 +233,11 @@ def test_the_paragraph_says_what_was_found(folder: Path) -> None:
     assert "claimed below 0, margin 0.5; two-sided paired t test, 4 seeds: t(3)" in told
     assert told.endswith(").")
     same = results.judge(toy, {
-        "seeds": {n: each | {"direct": each["critiqued"]} for n, each in seeds.items()},
+        "seeds": {n: each | {"direct": each["critiqued"] | {"seconds": float(n)}}
+                  for n, each in seeds.items()},
         "seconds": 1, "commit": "c", "machine": "m", "date": "d", "model": ""})
     assert results.paragraph(same).endswith(
-        " critiqued and direct came out alike to the last digit: nothing was varied.")
+        " critiqued and direct came out alike to the last digit: nothing differed.")
     level = judged["parts"][0] | {"verdict": "equivalent"}
     for parts, whole in (([level], "The variants are equivalent within the stated margin"),
                          ([*judged["parts"], level], "The claim holds in part here: elsewhere")):
