@@ -16,13 +16,12 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from model.attention import Attend, attend_causally, attend_from_one
 from model.batches import pad_right
 from model.cache import KVCache
 from model.gradients import Embed, Rotate, turned
 from model.norm import RMSNorm
 from model.sharing import Packed, pack
-
-Attend = Callable[[Tensor, Tensor, Tensor], Tensor]  # (q, k, v) -> mixed values, (B, H, T, C)
 
 
 @dataclass(frozen=True)
@@ -82,40 +81,6 @@ def rotate(x: Tensor, table: Tensor) -> Tensor:
     """Turn each pair (c, c + C/2) of `x` (B, T, heads, C) by `table` (B or 1, T, 1, 2, C)."""
     cos, sin = table.to(x.dtype).unbind(-2)
     return Rotate.apply(x, cos, sin) if torch.is_grad_enabled() else turned(x, cos, sin, 1)
-
-
-def attend_causally(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-    """Attention of (B, H, T, C) over (B, K, S, C); `mask` (B or 1, 1, T, S), None: plain causal.
-
-    On a CPU in float32, whatever the products around it have: its bfloat16 kernel is slower.
-    """
-    if q.device.type == "cpu" and q.dtype == torch.bfloat16:
-        with torch.autocast("cpu", enabled=False):
-            return attend_causally(q.float(), k.float(), v.float(), mask).to(q.dtype)
-    return F.scaled_dot_product_attention(
-        q, k, v, attn_mask=mask, is_causal=mask is None, enable_gqa=q.shape[1] != k.shape[1]
-    )
-
-
-def attend_from_one(q: Tensor, k: Tensor, v: Tensor, mask: Tensor,
-                    shared: tuple[Tensor, Tensor] | None = None) -> Tensor:
-    """Attention of one query a row, (B, H, 1, C), over a cache (B, K, S, C); `mask` (B, 1, 1, S).
-
-    The query heads of a group are folded into rows, so keys and values are never repeated; plain
-    products are faster here than a fused kernel on a CPU. `shared` keys and values (1, K, P, C)
-    come before those of every row and are read once for all; `mask` is then (B, 1, 1, P + S).
-    """
-    rows = q.unflatten(1, (k.shape[1], -1))[:, :, :, 0] * q.shape[-1] ** -0.5
-    scores = rows @ k.transpose(-1, -2)
-    if shared is not None:
-        before = torch.einsum("bkgc,kpc->bkgp", rows, shared[0][0])
-        scores = torch.cat((before, scores), dim=-1)
-    weights = scores.masked_fill(~mask, -torch.inf).softmax(-1, dtype=torch.float32).to(v.dtype)
-    mixed = weights[..., -v.shape[2]:] @ v
-    if shared is not None:
-        P = shared[1].shape[2]
-        mixed = mixed + torch.einsum("bkgp,kpc->bkgc", weights[..., :P], shared[1][0])
-    return mixed.flatten(1, 2)[:, :, None]
 
 
 def at_columns(x: Tensor, at: Tensor) -> Tensor:
