@@ -56,8 +56,10 @@ def draw(path: Path, seeds: Seeds, drawn: Sequence[str]) -> None:
         panel(panels.flat[n], seeds, name, first=n % columns == 0)
         panels.flat[n].set_title(name.replace("_", " "))
     figure.tight_layout()
-    for kind in ("png", "svg"):
-        figure.savefig(path.with_suffix(f".{kind}"), dpi=200)
+    # The same results give the same files: neither a date in them nor names drawn at random.
+    with pyplot.rc_context({"svg.hashsalt": path.name}):
+        figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+    figure.savefig(path.with_suffix(".png"), dpi=200)
     pyplot.close(figure)
 
 
