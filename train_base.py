@@ -218,8 +218,8 @@ def main(options: Options) -> dict:
             learnt = learning(tokens, given, [[n] for n in members], device)
             with precision(options.common):
                 hidden = model.forward_groups(learnt.groups, learnt.at)
-                loss = learn_tokens(model, hidden[learnt.drawn_from], learnt.targets,
-                                    weight[learnt.targets])
+                hidden = hidden.index_select(0, learnt.drawn_from)
+                loss = learn_tokens(model, hidden, learnt.targets, weight[learnt.targets])
             norm = clip_gradients(model.parameters(), 1.0)
             take_step(optimizers, linear(step, len(steps), 60))
             log.write(step, loss=loss.item(), gradient_norm=norm)

@@ -138,8 +138,8 @@ def main(options: Options) -> dict:
                 learnt = learning(rows, given, part, device)
                 with precision(options.common):
                     hidden = model.forward_groups(learnt.groups, learnt.at)
-                    loss += learn_tokens(model, hidden[learnt.drawn_from], learnt.targets,
-                                         count=count)
+                    hidden = hidden.index_select(0, learnt.drawn_from)
+                    loss += learn_tokens(model, hidden, learnt.targets, count=count)
             norm = clip_gradients(model.parameters(), 1.0)
             take_step(optimizers, linear(step, len(steps), options.warmup, options.final))
             total += loss.item()

@@ -19,7 +19,7 @@ from torch.utils.checkpoint import checkpoint
 from model.attention import Attend, attend_causally, attend_from_one
 from model.batches import pad_right
 from model.cache import KVCache
-from model.gradients import Embed, Rotate, turned
+from model.gradients import Embed, Gate, Rotate, turned
 from model.norm import RMSNorm
 from model.sharing import Packed, pack
 
@@ -85,7 +85,19 @@ def rotate(x: Tensor, table: Tensor) -> Tensor:
 
 def at_columns(x: Tensor, at: Tensor) -> Tensor:
     """`x` (B, T, ...) at columns `at` (B, M) int64: (B, M, ...)."""
+    if len(x) == 1:  # as in training, where the gradient of the other way is far slower
+        return x.index_select(1, at[0])
     return x[torch.arange(len(x), device=x.device)[:, None], at]
+
+
+def cut(x: Tensor, sizes: Sequence[int]) -> Sequence[Tensor]:
+    """As `torch.split`, but a single part is `x` itself, whose gradient need not be copied."""
+    return x.split(sizes) if len(sizes) > 1 else [x]
+
+
+def joined(parts: Sequence[Tensor]) -> Tensor:
+    """As `torch.cat`, but a single part is not copied."""
+    return torch.cat(parts) if len(parts) > 1 else parts[0]
 
 
 class Attention(nn.Module):
@@ -103,7 +115,7 @@ class Attention(nn.Module):
         self.k_norm = RMSNorm(config.head_dim, config.norm_eps) if config.qk_norm else None
 
     def ask(self, x: Tensor, table: Tensor, at: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries (B, H, T, C), keys and values (B, K, T, C) of `x` (B, T, D).
+        """Queries (B, T, H, C), keys and values (B, T, K, C) of `x` (B, T, D).
 
         Columns `at` (B, M) alone ask, where given; all are asked.
         """
@@ -117,12 +129,11 @@ class Attention(nn.Module):
         )
         if self.q_norm is not None:
             q, k = self.q_norm(q), self.k_norm(k)
-        q, k, v = (heads.transpose(1, 2) for heads in (rotate(q, turned), rotate(k, table), v))
-        return q, k, v
+        return rotate(q, turned), rotate(k, table), v
 
     def gather(self, mixed: Tensor) -> Tensor:
-        """What the stream takes (B, T, D) of the values that heads mixed (B, H, T, C)."""
-        return self.o_proj(mixed.transpose(1, 2).flatten(2))
+        """What the stream takes (B, T, D) of the values that heads mixed (B, T, H, C)."""
+        return self.o_proj(mixed.flatten(2))
 
 
 class MLP(nn.Module):
@@ -135,7 +146,7 @@ class MLP(nn.Module):
         self.down_proj = nn.Linear(config.mlp, config.width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        return self.down_proj(Gate.apply(self.gate_proj(x), self.up_proj(x)))
 
 
 class Block(nn.Module):
@@ -158,7 +169,8 @@ class Block(nn.Module):
         before, after = before_attention, after_attention
         if self.fused and torch.is_grad_enabled():
             before, after = fused_before, fused_after
-        mixed = attend(*before(self, x, table, at))
+        asked = (heads.transpose(1, 2) for heads in before(self, x, table, at))
+        mixed = attend(*asked).transpose(1, 2)
         return after(self, x if at is None else at_columns(x, at), mixed)
 
 
@@ -169,7 +181,7 @@ def before_attention(block: Block, x: Tensor, table: Tensor,
 
 
 def after_attention(block: Block, x: Tensor, mixed: Tensor) -> Tensor:
-    """The stream `x` (B, T, D) with what attention mixed (B, H, T, C) and the feed-forward."""
+    """The stream `x` (B, T, D) with what attention mixed (B, T, H, C) and the feed-forward."""
     x = x + block.self_attn.gather(mixed)
     return x + block.mlp(block.post_attention_layernorm(x))
 
@@ -277,9 +289,9 @@ class Transformer(nn.Module):
 
         def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             # Cut and joined along rows as they lie in memory, so nothing is copied but the result.
-            parts = zip(*(rearrange(x, "1 h n c -> n h c").split(sizes) for x in (q, k, v)),
+            parts = zip(*(cut(rearrange(x, "1 h n c -> n h c"), sizes) for x in (q, k, v)),
                         shapes, seen, strict=True)
-            mixed = torch.cat([rearrange(attend_causally(*(
+            mixed = joined([rearrange(attend_causally(*(
                 rearrange(x, "(b t) h c -> b h t c", t=shape[1]) for x in part),
                 None if mask is None else mask[:, None]),
                 "b h t c -> (b t) h c") for *part, shape, mask in parts])

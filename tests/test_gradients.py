@@ -2,7 +2,7 @@
 
 import torch
 
-from model.gradients import Embed, Rotate
+from model.gradients import Embed, Gate, Rotate
 from model.transformer import rotary_table
 
 
@@ -20,6 +20,19 @@ def test_rotating_turns_pairs_and_its_gradient_turns_them_back(tiny) -> None:
     torch.testing.assert_close(turned.norm(dim=-1), x.norm(dim=-1))
     found, = torch.autograd.grad(turned, x, slope)
     torch.testing.assert_close(found, torch.autograd.grad(expected, x, slope)[0])
+
+
+def test_a_gate_and_its_gradient_are_those_of_the_plain_product_and_touch_nothing_given() -> None:
+    gate, up = normal(3, 5).requires_grad_(), normal(3, 5, seed=1).requires_grad_()
+    slope = normal(3, 5, seed=2)
+    given = [each.detach().clone() for each in (gate, up, slope)]
+    expected = gate / (1 + (-gate).exp()) * up
+    found = Gate.apply(gate, up)
+    torch.testing.assert_close(found, expected)
+    for ours, plain in zip(torch.autograd.grad(found, (gate, up), slope),
+                           torch.autograd.grad(expected, (gate, up), slope), strict=True):
+        torch.testing.assert_close(ours, plain)
+    assert all(torch.equal(*pair) for pair in zip(given, (gate, up, slope), strict=True))
 
 
 def test_embedding_adds_its_gradient_to_what_the_weight_has() -> None:
