@@ -38,7 +38,7 @@ def written(name: str, against: str, asked: float | None, found: Result,
         "bench": name, "against": against, "ours": rounded(found.ours),
         "theirs": rounded(found.theirs), "unit": found.unit, "ratio": rounded(found.ratio),
         "asked": asked, "reached": found.ratio >= asked and within if reached else None,
-        "floor": rounded(found.floor),
+        "floor": rounded(found.floor), "compiled": setting.compiled,
         **{key: rounded(value) if isinstance(value, float) else value
            for key, value in found.facts.items()},
         "scale": setting.scale, "toy": setting.toy, "threads": torch.get_num_threads(),

@@ -16,7 +16,7 @@ from benchmarks.setting import Setting
 from benchmarks.shapes import EIGHT_B, ONE_B, counted, described, random_model, random_tokens
 from benchmarks.steps import actors, learn, ppo_step
 from model.adapters import LoRA
-from model.generate import Sampling, Slots, Steps, bucket, start
+from model.generate import Sampling, Slots, Steps, start
 from model.transformer import ModelConfig, Transformer
 from rl.options import PPOOptions
 from training.optimizer import adamw
@@ -75,7 +75,7 @@ def decoding(model: Transformer, batch: int, prompt: int, span: int) -> Callable
         state.slot.fill_(prompt)
         state.step.zero_()
         for length in range(prompt + 1, prompt + span + 1):
-            steps(min(bucket(length), state.capacity))
+            steps(length)
 
     return decoded
 

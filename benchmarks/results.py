@@ -10,8 +10,9 @@ from cai.evaluation import table
 
 FENCE = "```"
 HEAD = """Written by `python -m benchmarks NAME --write`; never edited by hand. `ratio` above 1:
-ours is better, by that factor. `floor`: the same matrix products and attention calls, alone.
-`others`: processors that others used in the worst round kept.
+ours is better, by that factor. `compiled`: ours is fused by torch.compile (--compile True).
+`floor`: the same matrix products and attention calls, alone. `others`: processors that others used
+in the worst round kept.
 """
 
 
@@ -68,8 +69,8 @@ def rendered(title: str, lines: list[dict]) -> str:
                       table(COLUMNS, rows), "", f"{FENCE}json", said, FENCE, ""])
 
 
-COLUMNS = ("bench", "dtype", "against", "ours", "theirs", "unit", "ratio", "asked", "reached",
-           "floor", "others", "note")
+COLUMNS = ("bench", "dtype", "compiled", "against", "ours", "theirs", "unit", "ratio", "asked",
+           "reached", "floor", "others", "note")
 
 
 def told(value: object) -> str:

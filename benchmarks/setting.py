@@ -31,6 +31,11 @@ class Setting:
         """The options that a script would be given for the same circumstances."""
         return Common(device="cuda" if self.on_cuda else "cpu", dtype=dtype, compile=self.compile)
 
+    @property
+    def compiled(self) -> bool:
+        """Whether our models are fused: on a GPU where nothing else was asked for."""
+        return self.on_cuda if self.compile is None else self.compile
+
     def shape(self, config: ModelConfig) -> ModelConfig:
         return shapes.toy(config) if self.toy else config
 

@@ -13,7 +13,7 @@ from torch import Tensor
 import train_pm
 from benchmarks.floor import synchronise
 from model.adapters import LoRA, branch
-from model.batches import alike, in_parts, pad_right
+from model.batches import alike, pad_right
 from model.generate import Sampling, generate
 from model.heads import ScalarModel
 from model.transformer import Transformer
@@ -26,18 +26,17 @@ from training.options import Common, fused, precision
 
 
 def learn(model: Transformer, optimizers: Optimizers, rows: Sequence[list[int]],
-          common: Common, parts: int = 1) -> None:
+          common: Common) -> None:
     """One step of next-token prediction on `rows`, as train_sl.py takes it; all tokens count."""
-    device, count = model.table.device, sum(len(row) - 1 for row in rows)
-    for part in in_parts(rows, parts):
-        groups = [[part[n] for n in group] for group in alike([len(row) for row in part])]
-        tokens = [pad_right(group, device=device) for group in groups]
-        targets = torch.cat([pad_right([[*row[1:], -1] for row in group], fill=-1,
-                                       device=device).flatten() for group in groups])
-        counted = (targets >= 0).nonzero()[:, 0]
-        with precision(common):
-            hidden = model.forward_groups(tokens).index_select(0, counted)
-            learn_tokens(model, hidden, targets[counted], count=count)
+    groups = [[rows[n] for n in group] for group in alike([len(row) for row in rows])]
+    device = model.table.device
+    tokens = [pad_right(group, device=device) for group in groups]
+    targets = torch.cat([pad_right([[*row[1:], -1] for row in group], fill=-1,
+                                   device=device).flatten() for group in groups])
+    counted = (targets >= 0).nonzero()[:, 0]
+    with precision(common):
+        hidden = model.forward_groups(tokens).index_select(0, counted)
+        learn_tokens(model, hidden, targets[counted])
     clip_gradients(model.parameters(), 1.0)
     take_step(optimizers, 1.0)
 

@@ -38,9 +38,13 @@ def attend_from_one(q: Tensor, k: Tensor, v: Tensor, mask: Tensor,
     if shared is not None:
         before = torch.einsum("bkgc,kpc->bkgp", rows, shared[0][0])
         scores = torch.cat((before, scores), dim=-1)
-    weights = scores.masked_fill(~mask, -torch.inf).softmax(-1, dtype=torch.float32).to(v.dtype)
+    # A softmax whose sum divides last: once a query, not once a cached token.
+    scores = scores.masked_fill(~mask, -torch.inf).float()
+    weights = (scores - scores.amax(-1, keepdim=True)).exp()
+    total = weights.sum(-1, keepdim=True)
+    weights = weights.to(v.dtype)
     mixed = weights[..., -v.shape[2]:] @ v
     if shared is not None:
         P = shared[1].shape[2]
         mixed = mixed + torch.einsum("bkgp,kpc->bkgc", weights[..., :P], shared[1][0])
-    return mixed.flatten(1, 2)[:, :, None]
+    return (mixed / total).to(v.dtype).flatten(1, 2)[:, :, None]

@@ -19,7 +19,8 @@ from model.errors import PromptError
 from model.sharing import families, pack, row_length, shared_by_all
 from model.transformer import Transformer
 
-BATCH_TOKENS = 4096  # tokens of prompts read at a time
+# Tokens of prompts read at a time: few stay in a CPU's cache, and many keep a GPU busy.
+BATCH_TOKENS = {"cpu": 2048, "cuda": 4096}
 Cut = Callable[[list[int]], int | None]  # tokens so far -> how many to keep, once they must stop
 
 
@@ -157,7 +158,10 @@ def step(model: Transformer, state: Slots, uniforms: Tensor, sampling: Sampling,
     state.draw(slice(None), model.logits(hidden), uniforms, sampling)
 
 
-fused_step = torch.compile(step, fullgraph=True, dynamic=True)
+# On a CPU small pieces are kept: else each is computed anew for every cached token that meets it.
+fused_step = {"cpu": torch.compile(step, fullgraph=True, dynamic=True,
+                                   options={"realize_opcount_threshold": 4}),
+              "cuda": torch.compile(step, fullgraph=True, dynamic=True)}
 
 
 class Steps:
@@ -166,22 +170,27 @@ class Steps:
     A graph replays on the state's own tensors, so these are written in place, never replaced.
     """
 
-    def __init__(self, model: Transformer, *arguments: object):
-        self.model, self.arguments = model, (model, *arguments)
-        self.graphs: dict[int, torch.cuda.CUDAGraph] = {}
+    def __init__(self, model: Transformer, state: Slots, uniforms: Tensor, sampling: Sampling):
+        self.arguments, self.capacity = (model, state, uniforms, sampling), state.capacity
+        device = model.table.device.type
+        self.step = fused_step[device] if model.fused else step
+        self.graphs: dict[int, torch.cuda.CUDAGraph] | None = (
+            {} if model.fused and device == "cuda" else None)
 
     def __call__(self, length: int) -> None:
-        if not self.model.fused:
-            step(*self.arguments, length)
-        elif length in self.graphs:
+        """Draw a token for every row; none stands beyond the first `length` slots."""
+        if self.graphs is None:
+            self.step(*self.arguments, min(length, self.capacity))
+            return
+        length = min(bucket(length), self.capacity)
+        if length in self.graphs:
             self.graphs[length].replay()
         else:
-            fused_step(*self.arguments, length)
-            if self.model.table.is_cuda:
-                # Capturing runs nothing: the step itself was the call before.
-                self.graphs[length] = torch.cuda.CUDAGraph()
-                with torch.cuda.graph(self.graphs[length]):
-                    fused_step(*self.arguments, length)
+            self.step(*self.arguments, length)
+            # Capturing runs nothing: the step itself was the call before.
+            self.graphs[length] = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self.graphs[length]):
+                self.step(*self.arguments, length)
 
 
 @torch.inference_mode()
@@ -231,7 +240,7 @@ def generate(model: Transformer, prompts: Sequence[Sequence[int]], sampling: Sam
             held = [held[row] for row in kept]
         span = max(len(own[n]) + max(len(tokens[n]), 1) for n in held if n is not None)
         for length in range(span + 1, span + 1 + min(stride, max_new - 1)):
-            steps(min(bucket(length), capacity))
+            steps(length)
         finished = 0
         for row, drawn in enumerate(state.tokens[state.record].tolist()):
             if (n := held[row]) is None:
@@ -247,7 +256,7 @@ def generate(model: Transformer, prompts: Sequence[Sequence[int]], sampling: Sam
 
 
 def bucket(length: int) -> int:
-    """`length` rounded up, by at most 8 or an eighth, so that few lengths are attended to."""
+    """`length` rounded up, by at most 8 or an eighth, so that there are few graphs."""
     grain = max(8, (1 << length.bit_length()) // 16)
     return -(-length // grain) * grain
 
@@ -265,7 +274,8 @@ def start(model: Transformer, state: Slots, prompts: Sequence[list[int]],
     device = state.token.device
     fresh = [prompts[n] for n in records]
     groups = families(fresh)
-    for batch in batches_by_length([row_length(fresh, group) for group in groups], BATCH_TOKENS):
+    for batch in batches_by_length([row_length(fresh, group) for group in groups],
+                                   BATCH_TOKENS[device.type]):
         together = [groups[g] for g in batch]
         order = [n for group in together for n in group]
         packed = pack(fresh, together, device)

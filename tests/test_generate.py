@@ -212,7 +212,7 @@ def test_a_fused_step_draws_the_same_and_is_compiled_once(tiny, monkeypatch) -> 
         return generate(model, prompts, Sampling(16), noise(14, 16, seed), (4, 5, 6), rows=7)
 
     plain = [replies(seed) for seed in range(3)]
-    monkeypatch.setattr(model_generate, "fused_step", torch.compile(
+    monkeypatch.setitem(model_generate.fused_step, "cpu", torch.compile(
         model_generate.step, fullgraph=True, dynamic=True, backend=counted))
     model.compile(dynamic=True)
     with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True, recompile_limit=2):
