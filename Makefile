@@ -21,7 +21,7 @@ fuzz: .venv/installed-dev
 	FUZZ_FILES=10000 $(BIN)/python -m pytest -q tests/test_fuzz.py
 
 bench: .venv/installed-bench
-	$(BIN)/python -m benchmarks cpu --write
+	$(BIN)/python -m benchmarks cpu --compile True --write
 
 # The stamps stand inside .venv, so removing it is enough to start afresh. --no-deps, because the
 # index of torch builds need not hold anything else; the next line brings what torch depends on.

@@ -143,8 +143,8 @@ def ppo(setting: Setting, config: ModelConfig, limit: float, shared: bool = Fals
     return Result(peak, limit, "GB", limit / peak, None, {
         "model": described(config), "batch": rows, "lengths": f"{PPO_PROMPT} prompt + {new} new",
         "dtype": "bf16", "trunks": 1 if shared or rank else 2, "lora_rank": rank,
-        "chunk_rows": options.chunk_rows, "seconds": timing.median("ours"), **shares(parts),
-        **timing.facts})
+        "chunk_rows": options.chunk_rows, "seconds": timing.median("ours"),
+        **shares(parts, timing.facts), **timing.facts})
 
 
 def peak_memory(device: torch.device) -> float:

@@ -1,5 +1,6 @@
 """A step of PPO: rollout, scores of four models, and the update."""
 
+from collections.abc import Mapping
 from functools import partial
 
 from benchmarks import peers
@@ -31,11 +32,15 @@ def step(setting: Setting, config: ModelConfig, dtype: str, epochs: int,
                             "minibatches": 1, "dtype": dtype, "their_dtype": "float32",
                             "trunks": 1 if shared else 2,
                             "lengths": f"{PROMPT} prompt + {NEW} new"})
-    return Result(**{**vars(result), "facts": result.facts | shares(parts)})
+    return Result(**{**vars(result), "facts": result.facts | shares(parts, result.facts)})
 
 
-def shares(parts: list[dict[str, float]]) -> dict[str, float]:
-    """Each part's share of all steps' time."""
-    whole = sum(sum(each.values()) for each in parts)
-    return {f"{name}_share": round(sum(each[name] for each in parts) / whole, 3)
-            for name in parts[0]}
+def shares(parts: list[dict[str, float]], facts: Mapping[str, object]) -> dict[str, float]:
+    """Each part's share of the time of all rounds that `facts` tell of, which came last.
+
+    What came before them warmed up, and compiled.
+    """
+    timed = parts[-(facts["repeats"] + facts["discarded"]):]
+    whole = sum(sum(each.values()) for each in timed)
+    return {f"{name}_share": round(sum(each[name] for each in timed) / whole, 3)
+            for name in timed[0]}

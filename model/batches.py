@@ -8,6 +8,9 @@ from torch import Tensor
 
 Member = TypeVar("Member")
 
+# Tokens read at a time where nothing is learnt: few stay in a CPU's cache, many keep a GPU busy.
+READ_TOKENS = {"cpu": 2048, "cuda": 4096}
+
 
 def pad_right(rows: Sequence[Sequence[int]], width: int | None = None, fill: int = 0,
               device: torch.device | str = "cpu") -> Tensor:

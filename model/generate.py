@@ -13,14 +13,12 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from model.batches import batches_by_length
+from model.batches import READ_TOKENS, batches_by_length
 from model.cache import KVCache
 from model.errors import PromptError
 from model.sharing import families, pack, row_length, shared_by_all
 from model.transformer import Transformer
 
-# Tokens of prompts read at a time: few stay in a CPU's cache, and many keep a GPU busy.
-BATCH_TOKENS = {"cpu": 2048, "cuda": 4096}
 Cut = Callable[[list[int]], int | None]  # tokens so far -> how many to keep, once they must stop
 
 
@@ -275,7 +273,7 @@ def start(model: Transformer, state: Slots, prompts: Sequence[list[int]],
     fresh = [prompts[n] for n in records]
     groups = families(fresh)
     for batch in batches_by_length([row_length(fresh, group) for group in groups],
-                                   BATCH_TOKENS[device.type]):
+                                   READ_TOKENS[device.type]):
         together = [groups[g] for g in batch]
         order = [n for group in together for n in group]
         packed = pack(fresh, together, device)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from model.batches import batches_by_length
+from model.batches import READ_TOKENS, batches_by_length
 from model.errors import PromptError
 from model.sharing import families, pack, row_length, shared_by_all
 from model.transformer import Transformer
@@ -29,12 +29,12 @@ def at_response(x: Tensor, start: Tensor, R: int) -> Tensor:
 @torch.no_grad()
 def score_continuations(model: Transformer, prompts: Sequence[Sequence[int]],
                         continuations: Sequence[Sequence[int]], temperature: float = 1.0,
-                        batch_tokens: int = 4096) -> list[Tensor]:
+                        batch_tokens: int | None = None) -> list[Tensor]:
     """Log-probability of every token of each continuation after its prompt.
 
     Returns one float32 tensor a pair, as long as its continuation. What sequences begin with alike
     is read once; rows are grouped by length and padded right, at most `batch_tokens` tokens with
-    padding at a time.
+    padding at a time (READ_TOKENS where none is given).
     Raises ValueError where a prompt or a continuation is empty, or both pass the context.
     """
     for n, (prompt, continuation) in enumerate(zip(prompts, continuations, strict=True)):
@@ -56,7 +56,7 @@ def score_continuations(model: Transformer, prompts: Sequence[Sequence[int]],
 
 
 def states_at(model: Transformer, sequences: Sequence[list[int]], places: Sequence[range],
-              batch_tokens: int) -> Iterator[tuple[list[int], Tensor]]:
+              batch_tokens: int | None) -> Iterator[tuple[list[int], Tensor]]:
     """Hidden states at the `places` of each of `sequences`, batch by batch.
 
     Yields the indices of a batch's sequences and their states (M, D), one sequence after another.
@@ -68,7 +68,7 @@ def states_at(model: Transformer, sequences: Sequence[list[int]], places: Sequen
     groups = families(own)
     # Of the prefix a row holds keys and values alone: about a quarter of what a token takes.
     lengths = [row_length(own, group) + P // 4 for group in groups]
-    for batch in batches_by_length(lengths, batch_tokens):
+    for batch in batches_by_length(lengths, batch_tokens or READ_TOKENS[device.type]):
         together = [groups[g] for g in batch]
         order = [n for group in together for n in group]
         packed = pack(own, together, device)
@@ -79,7 +79,7 @@ def states_at(model: Transformer, sequences: Sequence[list[int]], places: Sequen
 
 @torch.no_grad()
 def score_choices(model: Transformer, prompts: Sequence[Sequence[int]],
-                  choices: Sequence[Sequence[int]], batch_tokens: int = 4096) -> Tensor:
+                  choices: Sequence[Sequence[int]], batch_tokens: int | None = None) -> Tensor:
     """Log-probability (N, choices) float32 of each choice as the continuation of each prompt.
 
     Choices of one prompt begin alike, so one forward a prompt serves all that differ in their last

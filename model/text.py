@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from model.batches import batches_by_length, pad_right
+from model.batches import READ_TOKENS, batches_by_length, pad_right
 from model.generate import Completion, Cut, Sampling, generate
 from model.heads import ScalarModel
 from model.noise import uniforms
@@ -61,8 +61,8 @@ class Sampler:
 class ChoiceScorer:
     """Log-probabilities of answer choices as continuations of texts."""
 
-    def __init__(self, model: Transformer, tokenizer: Tokenizer, batch_tokens: int = 4096):
-        self.model, self.tokenizer, self.batch_tokens = model, tokenizer, batch_tokens
+    def __init__(self, model: Transformer, tokenizer: Tokenizer):
+        self.model, self.tokenizer = model, tokenizer
 
     def fits(self, prompt: str, choices: Sequence[str], between: int = 0) -> bool:
         """Whether a text with each of its continuations fits the model's context, where as many
@@ -77,8 +77,7 @@ class ChoiceScorer:
         """One row of log-probs a prompt, one entry a choice."""
         after = prompts[0] if prompts else None
         scores = score_choices(self.model, [self.tokenizer.encode(text) for text in prompts],
-                               [self.tokenizer.encode_more(each, after) for each in choices],
-                               self.batch_tokens)
+                               [self.tokenizer.encode_more(each, after) for each in choices])
         return [tuple(row) for row in scores.tolist()]
 
 
@@ -89,8 +88,8 @@ class PreferenceScorer:
     whether or not the reply ended by itself, and the score is read there (Bai et al. 2022a, A.2).
     """
 
-    def __init__(self, model: ScalarModel, tokenizer: Tokenizer, batch_tokens: int = 4096):
-        self.model, self.tokenizer, self.batch_tokens = model, tokenizer, batch_tokens
+    def __init__(self, model: ScalarModel, tokenizer: Tokenizer):
+        self.model, self.tokenizer = model, tokenizer
 
     def encode(self, dialogue: str) -> list[int]:
         """Ids of a whole dialogue, the end-of-context token last, its head cut to the context."""
@@ -102,9 +101,9 @@ class PreferenceScorer:
         """One score a pair of prompt text and reply text."""
         rows = [self.encode(f"{prompt} {reply}")
                 for prompt, reply in zip(prompts, replies, strict=True)]
-        scores = torch.empty(len(rows))
-        for batch in batches_by_length([len(row) for row in rows], self.batch_tokens):
-            tokens = pad_right([rows[n] for n in batch], device=self.model.head.weight.device)
-            last = torch.tensor([len(rows[n]) - 1 for n in batch], device=tokens.device)
+        scores, device = torch.empty(len(rows)), self.model.head.weight.device
+        for batch in batches_by_length([len(row) for row in rows], READ_TOKENS[device.type]):
+            tokens = pad_right([rows[n] for n in batch], device=device)
+            last = torch.tensor([len(rows[n]) - 1 for n in batch], device=device)
             scores[batch] = self.model.score(tokens, last).float().cpu()
         return scores.tolist()
