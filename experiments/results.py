@@ -31,11 +31,16 @@ def machine() -> str:
     return f"{processor}, {torch.get_num_threads()} threads{gpu}"
 
 
-def commit() -> str:
-    """The commit that is checked out, marked where files differ from it."""
+def commit(root: Path = ROOT) -> str:
+    """The commit that is checked out, marked where files differ from it, but for results."""
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True,
+                              check=True).stdout.strip()
+
     try:
-        return subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=10"], cwd=ROOT,
-                              capture_output=True, text=True, check=True).stdout.strip()
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", ".",
+                      ":(exclude)benchmarks/results", ":(exclude)docs")
+        return git("rev-parse", "--short=10", "HEAD") + "-dirty" * bool(changed)
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
 

@@ -4,6 +4,7 @@
 import dataclasses
 import json
 import re
+import subprocess
 import time
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from cai.constitution import load_constitution
 from cai.records import InputError
 from experiments import __main__ as command
-from experiments import constitution, report, results, runner, specification
+from experiments import constitution, drawing, report, results, runner, specification
 from experiments.side_by_side import carry_out
 from experiments.specification import FOLDER, load
 from training.options import Common
@@ -280,3 +281,31 @@ def test_every_numbered_figure_is_measured(name: str, tmp_path: Path) -> None:
                     learning = of(variant, "train_ppo")
                     there |= {*range(0, learning.steps + 1, learning.snapshots)}
                 assert int(number[1]) in there, f"{part.effect}: {sorted(there)}"
+
+
+def test_a_commit_is_marked_where_code_differs_and_not_where_results_do(tmp_path: Path) -> None:
+    assert results.commit(tmp_path) == "unknown"
+    made = tmp_path / "benchmarks" / "results" / "day.md"
+    made.parent.mkdir(parents=True)
+    code = tmp_path / "code.py"
+    for path in (made, code):
+        path.write_text("before")
+    for arguments in (["init", "-q"], ["add", "."], ["-c", "user.name=a", "-c", "user.email=b",
+                                                     "commit", "-qm", "first"]):
+        subprocess.run(["git", *arguments], cwd=tmp_path, check=True)
+    clean = results.commit(tmp_path)
+    assert re.fullmatch("[0-9a-f]{10}", clean)
+    made.write_text("after")
+    assert results.commit(tmp_path) == clean
+    code.write_text("after")
+    assert results.commit(tmp_path) == f"{clean}-dirty"
+
+
+def test_the_same_results_are_drawn_as_the_same_file(tmp_path: Path) -> None:
+    seeds = [{"one": {"words": 1.0 + n}, "other": {"words": 2.0 - n}} for n in range(3)]
+    files = []
+    for place in ("here", "there"):
+        (tmp_path / place).mkdir()
+        drawing.draw(tmp_path / place / "figure", seeds, ["words"])
+        files.append((tmp_path / place / "figure.svg").read_bytes())
+    assert files[0] == files[1]
