@@ -99,7 +99,8 @@ def vocabulary_memory(setting: Setting) -> Result:
     grown = peaks[1] - peaks[0]
     return Result(grown, ALLOWED * more, "MB", ALLOWED * more / grown if grown > 0 else None, more,
                   {"model": described(config), "vocabularies": sizes, "batch": rows,
-                   "lengths": "256", "dtype": "float32", "peaks": list(map(rounded, peaks))})
+                   "lengths": "256", "dtype": "float32", "compiled": False,
+                   "peaks": list(map(rounded, peaks))})
 
 
 def in_process(work: Callable[..., float], *arguments: object) -> float:
@@ -146,5 +147,6 @@ def demo(setting: Setting, against: float, limit: float) -> Result:
     merit = {name: {figure: figures[figure] for figure in ("harmful", "helpful")}
              for name, figures in report["models"].items()}
     return Result(seconds, against, "s", against / seconds, None, {
+        "compiled": setting.on_cuda,  # as users run it
         "limit": limit, "within_limit": seconds <= limit, "stages": report["seconds"],
         "models": merit, "labels": report["labels"], "pm": report["pm"], **timing.facts})
