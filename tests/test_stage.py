@@ -10,7 +10,7 @@ import torch
 
 from training import stage as module
 from training.options import Common
-from training.stage import Stage, digest_path, source_files, write_json
+from training.stage import Stage, digest_path, source_digests, source_files, write_json
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ def options(tmp_path: Path) -> Options:
 
 
 def opened(project: Path, options: Options) -> Stage:
-    """The stage "double" of these options."""
+    """The stage "double" of these options, as a process of its own opens it."""
+    source_digests.cache_clear()
     return Stage("double", str(project / "script.py"), options, options.common,
                  {"data": options.data, "extra": options.extra})
 

@@ -85,6 +85,12 @@ def digest_path(path: Path) -> str:
     return hasher.hexdigest()
 
 
+@functools.cache
+def source_digests(script: Path) -> dict[str, str]:
+    """Digest of every source file of a script, as they were when this process first asked."""
+    return {str(path.relative_to(ROOT)): digest_path(path) for path in source_files(script)}
+
+
 def files_below(folder: Path) -> list[Path]:
     """All files below a folder but those that a stage keeps beside its outputs."""
     return [file for file in sorted(folder.rglob("*"))
@@ -113,10 +119,8 @@ class Stage:
         self.inputs = {key: digest_path(path) for key, path in inputs.items() if path is not None}
         for key in inputs:
             settings.pop(key, None)
-        sources = {str(path.relative_to(ROOT)): digest_path(path)
-                   for path in source_files(Path(script))}
         self.record = {"stage": name, "options": settings, "inputs": self.inputs,
-                       "sources": sources}
+                       "sources": source_digests(Path(script))}
         self.name, self.common = name, common
         text = json.dumps(self.record, sort_keys=True)
         self.digest = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
