@@ -178,7 +178,7 @@ class Steps:
     def __call__(self, length: int) -> None:
         """Draw a token for every row; none stands beyond the first `length` slots."""
         if self.graphs is None:
-            self.step(*self.arguments, min(length, self.capacity))
+            self.step(*self.arguments, length)
             return
         length = min(bucket(length), self.capacity)
         if length in self.graphs:
@@ -238,7 +238,7 @@ def generate(model: Transformer, prompts: Sequence[Sequence[int]], sampling: Sam
             held = [held[row] for row in kept]
         span = max(len(own[n]) + max(len(tokens[n]), 1) for n in held if n is not None)
         for length in range(span + 1, span + 1 + min(stride, max_new - 1)):
-            steps(length)
+            steps(min(length, capacity))
         finished = 0
         for row, drawn in enumerate(state.tokens[state.record].tolist()):
             if (n := held[row]) is None:

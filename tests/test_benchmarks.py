@@ -15,6 +15,7 @@ from benchmarks.__main__ import Options, main
 from benchmarks.cases import CASES, CPU, GPU, written
 from benchmarks.floor import Floor
 from benchmarks.measure import BenchmarkError, Clock, Result, compare, in_turns
+from benchmarks.ppo import shares
 from benchmarks.setting import Setting
 from benchmarks.shapes import EIGHT_B, ONE_B, SMALL, TINY, counted, random_model, toy
 from benchmarks.suite import run_each, run_one
@@ -349,3 +350,9 @@ def test_without_a_gpu_its_figures_are_refused_in_one_line() -> None:
     done = run("gpu")
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.startswith("error: gpu: found no GPU here")
+
+
+def test_shares_of_a_step_leave_out_the_rounds_that_warmed_up() -> None:
+    warming, timed = {"rollout": 90.0, "update": 1.0}, {"rollout": 1.0, "update": 3.0}
+    found = shares([warming, warming, timed, timed], {"repeats": 1, "discarded": 1})
+    assert found == {"rollout_share": 0.25, "update_share": 0.75}
