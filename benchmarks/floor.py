@@ -99,7 +99,7 @@ class Floor:
 
         A graph that is replayed would show nothing of its calls: no step of generation is one here.
         """
-        plain = patch.object(Steps, "__call__", lambda each, length: step(*each.arguments, length))
+        plain = patch.object(Steps, "__call__", lambda each, parts: step(*each.arguments, parts))
         with torch.compiler.set_stance("force_eager"), plain, Recorder() as recorder:
             work()
         return cls(list(recorder.calls.items()), device)

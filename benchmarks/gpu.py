@@ -75,7 +75,7 @@ def decoding(model: Transformer, batch: int, prompt: int, span: int) -> Callable
         state.slot.fill_(prompt)
         state.step.zero_()
         for length in range(prompt + 1, prompt + span + 1):
-            steps(length)
+            steps([(batch, length)])
 
     return decoded
 

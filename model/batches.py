@@ -19,6 +19,16 @@ def pad_right(rows: Sequence[Sequence[int]], width: int | None = None, fill: int
     return torch.tensor([[*row, *[fill] * (T - len(row))] for row in rows], device=device)
 
 
+def cut(x: Tensor, sizes: Sequence[int]) -> Sequence[Tensor]:
+    """As `torch.split`, but a single part is `x` itself, whose gradient need not be copied."""
+    return x.split(sizes) if len(sizes) > 1 else [x]
+
+
+def joined(parts: Sequence[Tensor]) -> Tensor:
+    """As `torch.cat`, but a single part is not copied."""
+    return torch.cat(parts) if len(parts) > 1 else parts[0]
+
+
 def in_parts(members: Sequence[Member], parts: int) -> list[list[Member]]:
     """`members` in at most `parts` parts whose sizes differ by one at most, none of them empty."""
     size = len(members)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
+
+from model.batches import cut
 
 
 class KVCache:
@@ -17,9 +21,10 @@ class KVCache:
     def __init__(self, layers: int, rows: int, kv_heads: int, slots: int, head_dim: int,
                  dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu",
                  after: KVCache | None = None):
-        # Not one buffer for all layers: a compiled step would copy all of it at every write.
+        # Not one buffer for all layers: a compiled step would copy all of it at every write. Scores
+        # of keys that nothing wrote are masked; such values are multiplied by 0, so must be finite.
         shape = (rows, kv_heads, slots, head_dim)
-        self.keys = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(layers)]
+        self.keys = [torch.empty(shape, dtype=dtype, device=device) for _ in range(layers)]
         self.values = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(layers)]
         self.after = after
         self.start = 0 if after is None else after.keys[0].shape[2]
@@ -30,20 +35,28 @@ class KVCache:
         for held, new in ((self.keys[layer], k), (self.values[layer], v)):
             held[:, :, : new.shape[2]].index_copy_(0, rows, new.to(held.dtype))
 
-    def append(self, layer: int, slots: Tensor, k: Tensor, v: Tensor,
-               length: int) -> tuple[Tensor, Tensor]:
-        """Write one token a row, `k`, `v` (B, K, 1, C), at `slots` (B,); return the first `length`.
-
-        Returns views (B, K, length, C).
-        """
+    def append(self, layer: int, slots: Tensor, k: Tensor, v: Tensor) -> None:
+        """Write one token a row, `k`, `v` (B, K, 1, C), at `slots` (B,)."""
         place = (self.first + slots[:, None]).flatten()
         for held, new in ((self.keys[layer], k), (self.values[layer], v)):
             held.view(-1, k.shape[-1]).index_copy_(0, place, new.flatten(0, 2).to(held.dtype))
-        return self.keys[layer][:, :, :length], self.values[layer][:, :, :length]
+
+    def parts(self, layer: int, parts: Sequence[tuple[int, int]]) -> list[tuple[Tensor, Tensor]]:
+        """Keys and values of `parts`, (rows, length) each: views (rows, K, length, C)."""
+        keys, values = (cut(held[layer], [rows for rows, _ in parts])
+                        for held in (self.keys, self.values))
+        return [(k[:, :, :length], v[:, :, :length])
+                for k, v, (_, length) in zip(keys, values, parts, strict=True)]
 
     def shared(self, layer: int) -> tuple[Tensor, Tensor] | None:
         """Keys and values (1, K, P, C) of what all rows begin with, where they begin alike."""
         return None if self.after is None else (self.after.keys[layer], self.after.values[layer])
+
+    def move(self, to: Tensor, source: Tensor, length: int) -> None:
+        """Copy the first `length` slots of rows `source` (n,) int64 to rows `to` (n,)."""
+        for held in (*self.keys, *self.values):
+            used = held[:, :, :length]
+            used.index_copy_(0, to, used.index_select(0, source))
 
     def keep(self, rows: Tensor) -> None:
         """Let go of all rows but `rows` (B,) int64, which become the first, in this order."""

@@ -1,7 +1,8 @@
 """Sampling continuations: prefill by length, then one token a step for a full batch of slots.
 
-A finished sequence's slot takes the next prompt, in groups; every shape is static, positions and
-noise are tensors, and the host looks at what was sampled only every few steps.
+A finished sequence's slot takes the next prompt, in groups, and then the longest rows stand first,
+so that the others need not look as far. Every shape is static, positions and noise are tensors, and
+the host looks at what was sampled only every few steps.
 """
 
 import math
@@ -13,13 +14,17 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from model.batches import READ_TOKENS, batches_by_length
+from model.batches import READ_TOKENS, batches_by_length, in_parts
 from model.cache import KVCache
 from model.errors import PromptError
 from model.sharing import families, pack, row_length, shared_by_all
 from model.transformer import Transformer
 
 Cut = Callable[[list[int]], int | None]  # tokens so far -> how many to keep, once they must stop
+
+# Parts of a refilled batch, the longest rows first, of which each looks only as far as its longest
+# needs; on CUDA a graph stands for one length.
+PARTS = {"cpu": 2, "cuda": 1}
 
 
 @dataclass(frozen=True)
@@ -141,6 +146,17 @@ class Slots:
         self.token[rows], self.step[rows] = token, step
         self.slot[rows] = (self.slot[rows] + 1).clamp_max(self.capacity - 1)
 
+    def move(self, to: Sequence[int], source: Sequence[int], length: int) -> None:
+        """Let rows `to` hold what rows `source` held, at most `length` slots each."""
+        if not to:
+            return
+        to, source = (torch.tensor(rows, device=self.slot.device) for rows in (to, source))
+        self.cache.move(to, source, length)
+        for held in (self.token, self.slot, self.step):
+            held[to] = held[source]
+        records = self.record[source]
+        self.record[source] = len(self.tokens) - 1
+        self.record[to] = records
 
     def keep(self, rows: Tensor) -> None:
         """Let go of all rows but `rows` (int64), which become the first, in this order."""
@@ -150,15 +166,17 @@ class Slots:
 
 
 def step(model: Transformer, state: Slots, uniforms: Tensor, sampling: Sampling,
-         length: int) -> None:
-    """Draw the next token of every row, which looks at the first `length` slots of the cache."""
-    hidden = model.decode_one(state.token, state.slot, state.cache, length)
+         parts: Sequence[tuple[int, int]]) -> None:
+    """Draw the next token of every row; those of each of `parts` look at its slots of the cache."""
+    hidden = model.decode_one(state.token, state.slot, state.cache, parts)
     state.draw(slice(None), model.logits(hidden), uniforms, sampling)
 
 
 # On a CPU small pieces are kept: else each is computed anew for every cached token that meets it.
-fused_step = {"cpu": torch.compile(step, fullgraph=True, dynamic=True,
-                                   options={"realize_opcount_threshold": 4}),
+# A small model's step is many short calls, which C++ makes faster than Python.
+ON_CPU = {"realize_opcount_threshold": 4, "cpp_wrapper": True,
+          "cpp.enable_floating_point_contract_flag": "fast"}
+fused_step = {"cpu": torch.compile(step, fullgraph=True, dynamic=True, options=ON_CPU),
               "cuda": torch.compile(step, fullgraph=True, dynamic=True)}
 
 
@@ -172,23 +190,23 @@ class Steps:
         self.arguments, self.capacity = (model, state, uniforms, sampling), state.capacity
         device = model.table.device.type
         self.step = fused_step[device] if model.fused else step
-        self.graphs: dict[int, torch.cuda.CUDAGraph] | None = (
+        self.graphs: dict[tuple, torch.cuda.CUDAGraph] | None = (
             {} if model.fused and device == "cuda" else None)
 
-    def __call__(self, length: int) -> None:
-        """Draw a token for every row; none stands beyond the first `length` slots."""
+    def __call__(self, parts: Sequence[tuple[int, int]]) -> None:
+        """Draw a token for every row; none stands beyond the length of its part."""
         if self.graphs is None:
-            self.step(*self.arguments, length)
+            self.step(*self.arguments, tuple(parts))
             return
-        length = min(bucket(length), self.capacity)
-        if length in self.graphs:
-            self.graphs[length].replay()
+        parts = tuple((rows, min(bucket(length), self.capacity)) for rows, length in parts)
+        if parts in self.graphs:
+            self.graphs[parts].replay()
         else:
-            self.step(*self.arguments, length)
+            self.step(*self.arguments, parts)
             # Capturing runs nothing: the step itself was the call before.
-            self.graphs[length] = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self.graphs[length]):
-                self.step(*self.arguments, length)
+            self.graphs[parts] = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self.graphs[parts]):
+                self.step(*self.arguments, parts)
 
 
 @torch.inference_mode()
@@ -218,12 +236,19 @@ def generate(model: Transformer, prompts: Sequence[Sequence[int]], sampling: Sam
     uniforms = torch.cat((uniforms, uniforms[:1])).to(state.token.device)
     steps = Steps(model, state, uniforms, sampling)
     waiting = in_turn(own)
+    parts = PARTS[state.token.device.type] if N > rows else 1
     held: list[int | None] = [None] * rows
     tokens: list[list[int]] = [[] for _ in range(N)]
     ended = [False] * N
     while True:
         free = [row for row, n in enumerate(held) if n is None]
         if waiting and 8 * len(free) >= len(held):
+            lengths = reached(held, own, tokens)
+            to, source = longest_first(lengths, parts)
+            state.move(to, source, max(lengths))
+            for row, other in zip(to, source, strict=True):
+                held[row], held[other] = held[other], None
+            free = [row for row, n in enumerate(held) if n is None]
             fresh = [waiting.pop() for _ in free[: len(waiting)]]
             for row, n in zip(free, fresh, strict=False):
                 held[row] = n
@@ -236,9 +261,10 @@ def generate(model: Transformer, prompts: Sequence[Sequence[int]], sampling: Sam
             state.keep(torch.tensor(kept, device=state.token.device))
             steps = Steps(model, state, uniforms, sampling)
             held = [held[row] for row in kept]
-        span = max(len(own[n]) + max(len(tokens[n]), 1) for n in held if n is not None)
-        for length in range(span + 1, span + 1 + min(stride, max_new - 1)):
-            steps(min(length, capacity))
+        reach = [(len(part), max(1, *part)) for part in in_parts(
+            reached(held, own, tokens), parts if len(held) >= 2 * parts else 1)]
+        for ahead in range(1, 1 + min(stride, max_new - 1)):
+            steps([(size, min(length + ahead, capacity)) for size, length in reach])
         finished = 0
         for row, drawn in enumerate(state.tokens[state.record].tolist()):
             if (n := held[row]) is None:
@@ -257,6 +283,27 @@ def bucket(length: int) -> int:
     """`length` rounded up, by at most 8 or an eighth, so that there are few graphs."""
     grain = max(8, (1 << length.bit_length()) // 16)
     return -(-length // grain) * grain
+
+
+def reached(held: Sequence[int | None], prompts: Sequence[list[int]],
+            tokens: Sequence[list[int]]) -> list[int]:
+    """Tokens of the sequence that each row holds, 0 where it holds none; one is drawn at least."""
+    return [0 if n is None else len(prompts[n]) + max(len(tokens[n]), 1) for n in held]
+
+
+def longest_first(lengths: Sequence[int], parts: int) -> tuple[list[int], list[int]]:
+    """Moves (to, from) after which no free row, whose length is 0, stands in an earlier part than a
+    row that is held; the longest go first.
+    """
+    left, to, source = list(lengths), [], []
+    for part in in_parts(range(len(left)), parts):
+        for row in part:
+            longest = max(range(part[-1] + 1, len(left)), key=left.__getitem__, default=row)
+            if left[row] == 0 < left[longest]:
+                to.append(row)
+                source.append(longest)
+                left[row], left[longest] = left[longest], 0
+    return to, source
 
 
 def in_turn(prompts: Sequence[list[int]]) -> list[int]:

@@ -24,6 +24,9 @@ class Rotate(torch.autograd.Function):
 
 def turned(x: Tensor, cos: Tensor, sin: Tensor, way: int) -> Tensor:
     """`x` turned forth (`way` 1) or back (-1)."""
+    if torch.compiler.is_compiling():  # A compiler reads the halves where they lie.
+        x, cos, sin = (each.unflatten(-1, (2, -1)) for each in (x, cos, sin))
+        return (x * cos + way * x.flip(-2) * sin).flatten(-2)
     return (x * cos).addcmul_(x.roll(x.shape[-1] // 2, dims=-1), sin, value=way)
 
 

@@ -9,6 +9,9 @@ Module names are those of the Hugging Face layout, so that a state dict is a che
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import wraps
+from types import FunctionType
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -17,11 +20,13 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from model.attention import Attend, attend_causally, attend_from_one
-from model.batches import pad_right
+from model.batches import cut, joined, pad_right
 from model.cache import KVCache
 from model.gradients import Embed, Gate, Rotate, turned
 from model.norm import RMSNorm
 from model.sharing import Packed, pack
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -90,16 +95,6 @@ def at_columns(x: Tensor, at: Tensor) -> Tensor:
     return x[torch.arange(len(x), device=x.device)[:, None], at]
 
 
-def cut(x: Tensor, sizes: Sequence[int]) -> Sequence[Tensor]:
-    """As `torch.split`, but a single part is `x` itself, whose gradient need not be copied."""
-    return x.split(sizes) if len(sizes) > 1 else [x]
-
-
-def joined(parts: Sequence[Tensor]) -> Tensor:
-    """As `torch.cat`, but a single part is not copied."""
-    return torch.cat(parts) if len(parts) > 1 else parts[0]
-
-
 class Attention(nn.Module):
     """Grouped-query attention with rotary positions (Ainslie et al. 2023)."""
 
@@ -149,11 +144,30 @@ class MLP(nn.Module):
         return self.down_proj(Gate.apply(self.gate_proj(x), self.up_proj(x)))
 
 
+def fusable(function: Callable[..., Result]) -> Callable[..., Result]:
+    """`function` of a module and tensors, compiled where the module is `fused`, unless what calls
+    it is being compiled.
+
+    Twice: what is read without gradients comes in more shapes than a compiler keeps, and those too
+    many run as they are, without displacing what training needs.
+    """
+    learning = torch.compile(function, fullgraph=True, dynamic=True)
+    reading = torch.compile(FunctionType(function.__code__.replace(), function.__globals__),
+                            dynamic=True)
+
+    @wraps(function)
+    def either(module: nn.Module, *inputs: Tensor | None) -> Result:
+        if not module.fused or torch.compiler.is_compiling():
+            return function(module, *inputs)
+        return (learning if torch.is_grad_enabled() else reading)(module, *inputs)
+    return either
+
+
 class Block(nn.Module):
     """Pre-norm attention and feed-forward, each added to the residual stream.
 
-    All but attention itself is two functions, which are compiled for training where the block is
-    `fused`: what is attended to has too many shapes. Without gradients a caller compiles more.
+    All but attention itself is two functions that can be fused: what is attended to has too many
+    shapes.
     """
 
     def __init__(self, config: ModelConfig):
@@ -166,28 +180,23 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, table: Tensor, attend: Attend, at: Tensor | None = None) -> Tensor:
         """`x` (B, T, D) a layer on; `attend` says over what: the row itself, or a cache."""
-        before, after = before_attention, after_attention
-        if self.fused and torch.is_grad_enabled():
-            before, after = fused_before, fused_after
-        asked = (heads.transpose(1, 2) for heads in before(self, x, table, at))
+        asked = (heads.transpose(1, 2) for heads in before_attention(self, x, table, at))
         mixed = attend(*asked).transpose(1, 2)
-        return after(self, x if at is None else at_columns(x, at), mixed)
+        return after_attention(self, x if at is None else at_columns(x, at), mixed)
 
 
+@fusable
 def before_attention(block: Block, x: Tensor, table: Tensor,
                      at: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """Queries, keys and values, as of `Attention.ask`."""
     return block.self_attn.ask(block.input_layernorm(x), table, at)
 
 
+@fusable
 def after_attention(block: Block, x: Tensor, mixed: Tensor) -> Tensor:
     """The stream `x` (B, T, D) with what attention mixed (B, T, H, C) and the feed-forward."""
     x = x + block.self_attn.gather(mixed)
     return x + block.mlp(block.post_attention_layernorm(x))
-
-
-fused_before = torch.compile(before_attention, fullgraph=True, dynamic=True)
-fused_after = torch.compile(after_attention, fullgraph=True, dynamic=True)
 
 
 class Trunk(nn.Module):
@@ -198,6 +207,13 @@ class Trunk(nn.Module):
         self.embed_tokens = nn.Embedding(config.vocab_size, config.width)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = RMSNorm(config.width, config.norm_eps)
+        self.fused = False
+
+
+@fusable
+def final_norm(trunk: Trunk, x: Tensor) -> Tensor:
+    """The stream `x` (B, T, D) as the vocabulary reads it."""
+    return trunk.norm(x)
 
 
 class Transformer(nn.Module):
@@ -338,22 +354,30 @@ class Transformer(nn.Module):
                      torch.tensor([[len(prefix) - 1]], device=device))
         return cache
 
-    def decode_one(self, tokens: Tensor, slots: Tensor, cache: KVCache, length: int) -> Tensor:
+    def decode_one(self, tokens: Tensor, slots: Tensor, cache: KVCache,
+                   parts: Sequence[tuple[int, int]]) -> Tensor:
         """Hidden states (B, D) of one token a row, `tokens` (B,), standing at `slots` (B,) int64.
 
-        Looks at what all rows share and at the first `length` slots of the cache, of which a row
-        sees those up to its own.
+        The rows, in `parts` of (rows, length), look at what all rows share and at the first
+        `length` slots of the cache, of which a row sees those up to its own.
         """
         positions = slots[:, None] + cache.start
-        age = positions - torch.arange(cache.start + length, device=tokens.device)
-        seen = age >= 0
-        if self.config.sliding_window is not None:
-            seen &= age < self.config.sliding_window
+        sizes = [rows for rows, _ in parts]
+        seen = []
+        for position, (_, length) in zip(cut(positions, sizes), parts, strict=True):
+            age = position - torch.arange(cache.start + length, device=tokens.device)
+            near = age >= 0
+            if self.config.sliding_window is not None:
+                near &= age < self.config.sliding_window
+            seen.append(near[:, None, None])
 
         def attend_to_cache(layer: int) -> Attend:
             def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-                keys, values = cache.append(layer, slots, k, v, length)
-                return attend_from_one(q, keys, values, seen[:, None, None], cache.shared(layer))
+                cache.append(layer, slots, k, v)
+                return joined([
+                    attend_from_one(asking, *held, mask, cache.shared(layer))
+                    for asking, held, mask in zip(cut(q, sizes), cache.parts(layer, parts), seen,
+                                                  strict=True)])
             return attend
 
         return self.run(tokens[:, None], positions, attend_to_cache)[:, 0]
@@ -371,7 +395,7 @@ class Transformer(nn.Module):
             inputs = x, table, attend(layer), at if layer == last else None
             x = (checkpoint(block, *inputs, use_reentrant=False)
                  if self.recompute and torch.is_grad_enabled() else block(*inputs))
-        return self.model.norm(x)
+        return final_norm(self.model, x)
 
     def embed(self, tokens: Tensor) -> Tensor:
         """Embeddings (..., D) of `tokens` (...) int64."""

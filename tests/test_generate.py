@@ -12,9 +12,21 @@ from torch import nn
 from torch._dynamo.backends.common import aot_autograd
 
 from model import generate as model_generate
-from model.generate import Completion, Sampling, bucket, filtered, generate, sample_token
+from model.batches import in_parts
+from model.cache import KVCache
+from model.generate import (
+    Completion,
+    Sampling,
+    bucket,
+    filtered,
+    generate,
+    longest_first,
+    sample_token,
+    start,
+)
 from model.noise import uniforms
 from model.scoring import score_continuations
+from model.sharing import pack
 from model.text import cut_at
 from model.transformer import ModelConfig, Transformer, at_columns
 
@@ -215,12 +227,12 @@ def test_a_fused_step_draws_the_same_and_is_compiled_once(tiny, monkeypatch) -> 
     monkeypatch.setitem(model_generate.fused_step, "cpu", torch.compile(
         model_generate.step, fullgraph=True, dynamic=True, backend=counted))
     model.compile(dynamic=True)
-    with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True, recompile_limit=2):
+    with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True, recompile_limit=3):
         fused = [replies(seed) for seed in range(3)]
     for one, other in zip(itertools.chain(*fused), itertools.chain(*plain), strict=True):
         assert (one.tokens, one.ended) == (other.tokens, other.ended)
         assert one.logprobs == pytest.approx(other.logprobs, abs=1e-5)
-    assert 1 <= len(graphs) <= 2, "one graph of many rows and one of a single row"
+    assert 2 <= len(graphs) <= 3, "one graph of rows in parts, one of few, one of a single row"
 
 
 def test_a_fused_step_writes_its_tokens_alone_and_copies_no_cache(tiny) -> None:
@@ -236,12 +248,72 @@ def test_a_fused_step_writes_its_tokens_alone_and_copies_no_cache(tiny) -> None:
 
     model, capacity = tiny(layers=2), 23
     state = model_generate.Slots(model, 3, capacity, 5, 4, None)
-    state.place(torch.arange(3), torch.arange(3), torch.full((3,), 9))
     with torch.inference_mode():
+        start(model, state, [list(range(9))] * 3, [0, 1, 2], [0, 1, 2], noise(6, 4), Sampling(4))
         torch.compile(model_generate.step, fullgraph=True, backend=aot_autograd(fw_compiler=kept))(
-            model, state, noise(6, 4), Sampling(4), 16)
+            model, state, noise(6, 4), Sampling(4), [(3, 16)])
     assert written
     assert {name.split(".")[1] for name in written} <= {"view", "copy_"}
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 4])
+def test_free_rows_of_a_part_go_to_the_longest_of_later_ones(parts: int) -> None:
+    generator = torch.Generator().manual_seed(parts)
+    for rows in range(1, 20):
+        before = torch.randint(0, 30, (rows,), generator=generator).clamp_min(9).sub(9).tolist()
+        after = list(before)
+        ends = {row: part[-1] + 1 for part in in_parts(range(rows), parts) for row in part}
+        for to, source in zip(*longest_first(before, parts), strict=True):
+            assert after[to] == 0, "a row that is held is never written over"
+            assert source >= ends[to] and after[source] == max(after[ends[to]:]) > 0
+            after[to], after[source] = after[source], 0
+        assert sorted(after) == sorted(before)
+        cut = in_parts(after, parts)
+        for n, part in enumerate(cut[:-1]):
+            assert min(part) > 0 or max(itertools.chain(*cut[n + 1:])) == 0
+
+
+def test_each_part_of_a_batch_looks_as_far_as_it_is_told(tiny) -> None:
+    """Rows of unequal length in two parts and in one have the same states; and no slot beyond a
+    part's length is read, whatever it holds.
+    """
+    model = tiny(layers=2)
+    rows = [[1, 2, 3, 4, 5, 6, 7], [8, 9, 10, 11, 12], [13, 14], [15, 16, 17]]
+
+    def states(parts: list[tuple[int, int]], beyond: float = 0.0) -> torch.Tensor:
+        cache = KVCache(2, 4, model.config.kv_heads, 16, model.config.head_dim)
+        slots = torch.tensor([len(row) - 1 for row in rows])
+        model.prefill(pack([row[:-1] for row in rows], [[n] for n in range(4)]), cache,
+                      torch.arange(4), torch.zeros(4, 1).long())
+        for buffer in (*cache.keys, *cache.values):
+            buffer[:, :, 8:] = beyond
+            buffer[2:, :, 4:] = beyond
+        return model.decode_one(torch.tensor([row[-1] for row in rows]), slots, cache, parts)
+
+    with torch.inference_mode():
+        whole, cut = states([(4, 8)]), states([(2, 8), (2, 4)], torch.nan)
+    torch.testing.assert_close(cut, whole, rtol=0, atol=1e-6)
+
+
+def test_a_row_that_moves_goes_on_as_it_was(tiny) -> None:
+    """Two rows of which the second takes the place of the first, whose sequence has ended; what it
+    leaves behind counts no more, though it goes on from too few slots.
+    """
+    model, prompts = tiny(layers=2), [[1, 2, 3], [4, 5, 6, 7, 8]]
+
+    def drawn(moved: bool) -> list[int]:
+        state = model_generate.Slots(model, 2, 16, 2, 6, None)
+        start(model, state, prompts, [0, 1], [0, 1], noise(3, 6), Sampling(6))
+        for n in range(4):
+            if n == 2 and moved:
+                state.record[0] = 2
+                state.move([0], [1], 7)
+            parts = [(1, 6 + n), (1, 2)] if n >= 2 and moved else [(2, 6 + n)]
+            model_generate.step(model, state, noise(3, 6), Sampling(6), parts)
+        return state.tokens[1, :5].tolist()
+
+    with torch.inference_mode():
+        assert drawn(True) == drawn(False)
 
 
 @pytest.mark.parametrize(("length", "rounded"), [(1, 8), (8, 8), (9, 16), (129, 144), (4000, 4096)])

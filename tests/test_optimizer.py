@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from model.transformer import Transformer
+from model.vocabulary import learn_tokens
 from training.muon import Muon, orthogonalised
 from training.optimizer import (
     adamw,
@@ -14,6 +16,7 @@ from training.optimizer import (
     set_rate,
     take_step,
 )
+from training.options import by_columns
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -148,3 +151,24 @@ def test_clipping_gives_the_norm_before() -> None:
     assert clip_gradients([weight], 0) == pytest.approx(5.0) and weight.grad.tolist() == [3.0, 4.0]
     assert clip_gradients([weight], 1.0) == pytest.approx(5.0)
     torch.testing.assert_close(weight.grad, torch.tensor([0.6, 0.8]))
+
+
+@pytest.mark.parametrize("kind", ["adamw", "muon"])
+def test_where_matrices_lie_changes_no_step(tiny, kind) -> None:
+    """By columns and by rows: the same weights after three steps, and the same layout as before."""
+    rows = torch.randint(40, (4, 9), generator=torch.Generator().manual_seed(0))
+
+    def stepped(model: Transformer) -> Transformer:
+        optimizers = fine_tuning(model, kind, 1e-2)
+        for _ in range(3):
+            learn_tokens(model, model(rows[:, :-1]).flatten(0, 1), rows[:, 1:].flatten())
+            take_step(optimizers, 1.0)
+        return model
+
+    columns = tiny(layers=2)
+    by_columns(columns)
+    assert columns.model.layers[1].mlp.up_proj.weight.mT.is_contiguous()
+    columns, plain = stepped(columns), stepped(tiny(layers=2))
+    assert columns.model.layers[1].mlp.up_proj.weight.mT.is_contiguous()
+    for (name, one), other in zip(columns.named_parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5, msg=name)

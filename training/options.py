@@ -11,7 +11,7 @@ import tyro
 
 from model.adapters import LoRA
 from model.errors import CheckpointError, OptionError, PromptError
-from model.transformer import Block, Transformer
+from model.transformer import Block, Transformer, Trunk
 
 Options = TypeVar("Options")
 
@@ -87,7 +87,8 @@ def trunk_dtype(lora: LoRA, common: Common) -> torch.dtype:
 def fused(model: torch.nn.Module, common: Common) -> torch.nn.Module:
     """`model`, compiled in place where asked; its keys do not change.
 
-    A step in groups has as many shapes as lengths: there all but attention is fused.
+    A step in groups has as many shapes as lengths: there all but attention is fused. On a CPU the
+    matrices of the layers then lie in memory by columns: products of few rows are faster so.
     """
     for module in model.modules():
         if isinstance(module, Transformer):
@@ -96,6 +97,15 @@ def fused(model: torch.nn.Module, common: Common) -> torch.nn.Module:
     if wanted:
         model.compile(dynamic=True)
         for module in model.modules():
-            if isinstance(module, Block):
+            if isinstance(module, Trunk | Block):
                 module.fused = True
+        if device_of(common).type == "cpu":
+            by_columns(model)
     return model
+
+
+def by_columns(model: torch.nn.Module) -> None:
+    """Let the matrices of the layers lie in memory by columns, in place; nothing else changes."""
+    for block in (each for each in model.modules() if isinstance(each, Block)):
+        for matrix in (each for each in block.parameters() if each.dim() == 2):
+            matrix.data = matrix.data.mT.contiguous().mT
