@@ -9,7 +9,7 @@ from cai import formats
 from cai.keys import noise_key
 from cai.records import InputError
 from model.checkpoint import load_model, load_tokenizer
-from model.generate import Sampling
+from model.sampling import Sampling
 from model.text import Sampler
 from training.options import Common, Flat, device_of, fused, require, start
 

@@ -44,7 +44,7 @@ from cai.records import (
 from cai.statistics import calibration_error
 from cai.targets import label_preference, soft_target
 from model.checkpoint import load_model, load_scalar_model, load_tokenizer, read_config
-from model.generate import Sampling
+from model.sampling import Sampling
 from model.text import ChoiceScorer, PreferenceScorer, Sampler
 from model.transformer import Transformer
 from rl.diagnose import policy_numbers

@@ -19,7 +19,7 @@ from cai.feedback import label_pairs, longest_question, sample_pairs
 from cai.readers import read_comparisons, read_fitting
 from cai.records import Comparison, InputError, Label, Prompt, record_id, write_jsonl
 from model.checkpoint import AnyTokenizer, load_model, load_tokenizer
-from model.generate import Sampling
+from model.sampling import Sampling
 from model.text import ChoiceScorer, Sampler
 from training.options import Common, Flat, device_of, fused, require, start
 from training.stage import Stage

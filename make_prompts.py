@@ -9,7 +9,7 @@ from cai.more_prompts import END, list_of, make_prompts, usable_examples
 from cai.readers import read_prompts
 from cai.records import InputError, write_jsonl
 from model.checkpoint import load_model, load_tokenizer
-from model.generate import Sampling
+from model.sampling import Sampling
 from model.text import Sampler
 from training.options import Common, Flat, device_of, fused, require, start
 from training.stage import Stage

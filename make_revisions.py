@@ -14,7 +14,7 @@ from cai.critique_revision import longest_step, make_chains
 from cai.readers import read_fitting
 from cai.records import InputError, Prompt, write_jsonl
 from model.checkpoint import AnyTokenizer, load_model, load_tokenizer
-from model.generate import Sampling
+from model.sampling import Sampling
 from model.text import Sampler
 from model.transformer import Transformer
 from training.options import Common, Flat, device_of, fused, require, start

@@ -20,8 +20,8 @@ from model.checkpoint import (
     same_tokenizer,
     save_model,
 )
-from model.generate import Sampling
 from model.heads import ScalarModel
+from model.sampling import Sampling
 from model.text import PreferenceScorer, Sampler
 from rl.options import PPOOptions
 from rl.reward import Reward, kl_controller, score_replies

@@ -21,7 +21,8 @@ from benchmarks.measure import BenchmarkError, Result, in_turns, rounded, timed
 from benchmarks.setting import Setting
 from benchmarks.shapes import TINY, described, random_model, random_tokens
 from benchmarks.steps import learn
-from model.generate import Sampling, generate
+from model.generate import generate
+from model.sampling import Sampling
 from model.transformer import ModelConfig
 from training.optimizer import adamw
 from training.options import fused

@@ -8,7 +8,8 @@ from benchmarks import peers
 from benchmarks.measure import BenchmarkError, Result, compare, timed
 from benchmarks.setting import Setting
 from benchmarks.shapes import TINY, described, random_model, random_tokens
-from model.generate import Sampling, generate
+from model.generate import generate
+from model.sampling import Sampling
 from model.transformer import ModelConfig
 from training.options import fused
 

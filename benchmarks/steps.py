@@ -14,8 +14,9 @@ import train_pm
 from benchmarks.floor import synchronise
 from model.adapters import LoRA, branch
 from model.batches import alike, pad_right
-from model.generate import Sampling, generate
+from model.generate import generate
 from model.heads import ScalarModel
+from model.sampling import Sampling
 from model.transformer import Transformer
 from model.vocabulary import learn_tokens
 from rl.options import PPOOptions

@@ -20,7 +20,7 @@ from cai.records import KINDS, Comparison, Prompt, Revision, read_jsonl, record_
 from cai.statistics import calibration_error
 from cai.targets import label_preference, normalised, soft_target
 from model.checkpoint import load_model, load_scalar_model, load_tokenizer
-from model.generate import Sampling
+from model.sampling import Sampling
 from model.text import PreferenceScorer, Sampler
 from training.options import Common, Flat, device_of, fused, require
 from training.stage import Stage

@@ -7,7 +7,7 @@ from cai import formats
 from cai.feedback import sample_pairs
 from cai.records import KINDS, write_jsonl
 from model.checkpoint import load_model, load_tokenizer
-from model.generate import Sampling
+from model.sampling import Sampling
 from model.text import Sampler
 from training.options import Common, Flat, device_of, fused, require
 from training.stage import Stage

@@ -5,18 +5,16 @@ so that the others need not look as far. Every shape is static, positions and no
 the host looks at what was sampled only every few steps.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
-from einops import rearrange
 from torch import Tensor
 
 from model.batches import READ_TOKENS, batches_by_length, in_parts
 from model.cache import KVCache
 from model.errors import PromptError
+from model.sampling import Sampling, sample_token
 from model.sharing import families, pack, row_length, shared_by_all
 from model.transformer import Transformer
 
@@ -25,26 +23,6 @@ Cut = Callable[[list[int]], int | None]  # tokens so far -> how many to keep, on
 # Parts of a refilled batch, the longest rows first, of which each looks only as far as its longest
 # needs; on CUDA a graph stands for one length.
 PARTS = {"cpu": 2, "cuda": 1}
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How to draw tokens. A temperature of 0 takes the likeliest token."""
-
-    max_new: int
-    temperature: float = 1.0
-    top_k: int | None = None
-    top_p: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.max_new < 1:
-            raise ValueError(f"max_new: {self.max_new}, must be at least 1")
-        if self.temperature < 0:
-            raise ValueError(f"temperature: {self.temperature}, must not be negative")
-        if self.top_k is not None and self.top_k < 1:
-            raise ValueError(f"top_k: {self.top_k}, must be at least 1")
-        if not 0 < self.top_p <= 1:
-            raise ValueError(f"top_p: {self.top_p}, must be in (0, 1]")
 
 
 @dataclass(frozen=True)
@@ -57,55 +35,6 @@ class Completion:
     tokens: list[int]
     logprobs: list[float]
     ended: bool
-
-
-def sample_token(logits: Tensor, uniform: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
-    """One token a row from `logits` (B, V) by the inverse distribution function at `uniform` (B,).
-
-    Returns tokens (B,) int64 and their log-probs (B,) float32.
-    """
-    logits = logits.float()
-    rows = torch.arange(len(logits), device=logits.device)
-    if sampling.temperature == 0:
-        token = logits.argmax(-1)
-        return token, logits.log_softmax(-1)[rows, token]
-    if sampling.temperature != 1:
-        logits = logits / sampling.temperature
-    probabilities = filtered(logits, sampling).softmax(-1)
-    # First the block of words in which the noise falls, then the word: one pass over all words.
-    V = logits.shape[-1]
-    width = max(divisor for divisor in range(1, math.isqrt(V) + 1) if V % divisor == 0)
-    blocks = rearrange(probabilities, "b (n w) -> b n w", w=width)
-    until = blocks.sum(-1, dtype=torch.float64).cumsum(-1)
-    aim = below(uniform[:, None] * until[:, -1:], until[:, -1:])
-    block = torch.searchsorted(until, aim, right=True)[:, 0]
-    within = blocks[rows, block].double().cumsum(-1)
-    before = F.pad(until, (1, 0))[rows, block, None]
-    place = torch.searchsorted(within, below(aim - before, within[:, -1:]), right=True)[:, 0]
-    token = block * width + place
-    return token, probabilities[rows, token].log()
-
-
-def below(x: Tensor, bound: Tensor) -> Tensor:
-    """`x`, or where rounding took it there, the greatest number under `bound`.
-
-    So that a search never passes the last token with mass.
-    """
-    return torch.minimum(x, torch.nextafter(bound, torch.zeros_like(bound)))
-
-
-def filtered(logits: Tensor, sampling: Sampling) -> Tensor:
-    """`logits` (B, V) with all but the top-k and the nucleus (Holtzman et al. 2020) at -inf."""
-    if sampling.top_k is not None and sampling.top_k < logits.shape[-1]:
-        least = logits.topk(sampling.top_k, dim=-1).values[:, -1:]
-        logits = logits.masked_fill(logits < least, -torch.inf)
-    if sampling.top_p < 1:
-        ordered, order = logits.sort(dim=-1, descending=True)
-        mass_before = ordered.softmax(-1).cumsum(-1) - ordered.softmax(-1)
-        drop = torch.zeros_like(logits, dtype=torch.bool)
-        drop.scatter_(-1, order, mass_before >= sampling.top_p)
-        logits = logits.masked_fill(drop, -torch.inf)
-    return logits
 
 
 class Slots:
@@ -221,11 +150,7 @@ def generate(model: Transformer, prompts: Sequence[Sequence[int]], sampling: Sam
     `rows` sequences are decoded at a time; `advanced` hears how many more have finished.
     Raises PromptError where a prompt is empty or leaves no room for `max_new` tokens.
     """
-    for n, prompt in enumerate(prompts):
-        if not prompt or len(prompt) + sampling.max_new > model.config.context:
-            raise PromptError(f"prompt {n}: {len(prompt)} tokens, but a prompt needs 1 to "
-                              f"{model.config.context - sampling.max_new} here (context "
-                              f"{model.config.context} less {sampling.max_new} new tokens)")
+    check_room(prompts, sampling.max_new, model.config.context)
     N, rows, max_new = len(prompts), min(rows, len(prompts)), sampling.max_new
     if not N:
         return []
@@ -243,11 +168,7 @@ def generate(model: Transformer, prompts: Sequence[Sequence[int]], sampling: Sam
     while True:
         free = [row for row, n in enumerate(held) if n is None]
         if waiting and 8 * len(free) >= len(held):
-            lengths = reached(held, own, tokens)
-            to, source = longest_first(lengths, parts)
-            state.move(to, source, max(lengths))
-            for row, other in zip(to, source, strict=True):
-                held[row], held[other] = held[other], None
+            make_room(state, held, reached(held, own, tokens), parts)
             free = [row for row, n in enumerate(held) if n is None]
             fresh = [waiting.pop() for _ in free[: len(waiting)]]
             for row, n in zip(free, fresh, strict=False):
@@ -279,6 +200,15 @@ def generate(model: Transformer, prompts: Sequence[Sequence[int]], sampling: Sam
     return [Completion(kept, logprobs[n][: len(kept)], ended[n]) for n, kept in enumerate(tokens)]
 
 
+def check_room(prompts: Sequence[Sequence[int]], max_new: int, context: int) -> None:
+    """Raise PromptError where a prompt is empty or leaves no room for `max_new` tokens."""
+    for n, prompt in enumerate(prompts):
+        if not prompt or len(prompt) + max_new > context:
+            raise PromptError(f"prompt {n}: {len(prompt)} tokens, but a prompt needs 1 to "
+                              f"{context - max_new} here (context {context} less {max_new} new "
+                              "tokens)")
+
+
 def bucket(length: int) -> int:
     """`length` rounded up, by at most 8 or an eighth, so that there are few graphs."""
     grain = max(8, (1 << length.bit_length()) // 16)
@@ -289,6 +219,14 @@ def reached(held: Sequence[int | None], prompts: Sequence[list[int]],
             tokens: Sequence[list[int]]) -> list[int]:
     """Tokens of the sequence that each row holds, 0 where it holds none; one is drawn at least."""
     return [0 if n is None else len(prompts[n]) + max(len(tokens[n]), 1) for n in held]
+
+
+def make_room(state: Slots, held: list[int | None], lengths: Sequence[int], parts: int) -> None:
+    """Let the longest rows stand first, in place, so that later parts have the free ones."""
+    to, source = longest_first(lengths, parts)
+    state.move(to, source, max(lengths))
+    for row, other in zip(to, source, strict=True):
+        held[row], held[other] = held[other], None
 
 
 def longest_first(lengths: Sequence[int], parts: int) -> tuple[list[int], list[int]]:

@@ -13,7 +13,8 @@ import torch
 
 from model.checkpoint import load_model, load_tokenizer
 from model.errors import CheckpointError
-from model.generate import Sampling, generate
+from model.generate import generate
+from model.sampling import Sampling
 from model.scoring import score_continuations
 
 

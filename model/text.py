@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 import torch
 
 from model.batches import READ_TOKENS, batches_by_length, pad_right
-from model.generate import Completion, Cut, Sampling, generate
+from model.generate import Completion, Cut, generate
 from model.heads import ScalarModel
 from model.noise import uniforms
+from model.sampling import Sampling
 from model.scoring import score_choices
 from model.tokenizer import Tokenizer
 from model.transformer import Transformer

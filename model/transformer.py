@@ -9,9 +9,6 @@ Module names are those of the Hugging Face layout, so that a state dict is a che
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import wraps
-from types import FunctionType
-from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -22,11 +19,10 @@ from torch.utils.checkpoint import checkpoint
 from model.attention import Attend, attend_causally, attend_from_one
 from model.batches import cut, joined, pad_right
 from model.cache import KVCache
+from model.fusing import fusable
 from model.gradients import Embed, Gate, Rotate, turned
 from model.norm import RMSNorm
 from model.sharing import Packed, pack
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -142,25 +138,6 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down_proj(Gate.apply(self.gate_proj(x), self.up_proj(x)))
-
-
-def fusable(function: Callable[..., Result]) -> Callable[..., Result]:
-    """`function` of a module and tensors, compiled where the module is `fused`, unless what calls
-    it is being compiled.
-
-    Twice: what is read without gradients comes in more shapes than a compiler keeps, and those too
-    many run as they are, without displacing what training needs.
-    """
-    learning = torch.compile(function, fullgraph=True, dynamic=True)
-    reading = torch.compile(FunctionType(function.__code__.replace(), function.__globals__),
-                            dynamic=True)
-
-    @wraps(function)
-    def either(module: nn.Module, *inputs: Tensor | None) -> Result:
-        if not module.fused or torch.compiler.is_compiling():
-            return function(module, *inputs)
-        return (learning if torch.is_grad_enabled() else reading)(module, *inputs)
-    return either
 
 
 class Block(nn.Module):

@@ -21,7 +21,8 @@ from benchmarks.shapes import EIGHT_B, ONE_B, SMALL, TINY, counted, random_model
 from benchmarks.suite import run_each, run_one
 from benchmarks.training import LENGTH, dialogues
 from model.errors import OptionError
-from model.generate import Sampling, generate
+from model.generate import generate
+from model.sampling import Sampling
 from model.transformer import Transformer
 from training.stage import ROOT
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import evaluate
 from cai.diagnose import CHECKS, letter_bias, neighbour_change, preference_numbers, sick, told
 from cai.records import Comparison, InputError, Label, write_jsonl
-from model.generate import Sampling
+from model.sampling import Sampling
 from model.text import Sampler
 from rl.diagnose import kl_upper, padding_change, policy_numbers, scorer_parity
 from rl.rollout import pack, response_logprobs

@@ -10,8 +10,9 @@ from safetensors.torch import load_file, save_file
 
 from model.checkpoint import load_model, load_tokenizer, save_model
 from model.errors import CheckpointError
-from model.generate import Sampling, generate
+from model.generate import generate
 from model.inspect import inspect
+from model.sampling import Sampling
 from model.tokenizer import Tokenizer, train_tokenizer
 from model.transformer import RopeScaling
 

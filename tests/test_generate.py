@@ -14,17 +14,9 @@ from torch._dynamo.backends.common import aot_autograd
 from model import generate as model_generate
 from model.batches import in_parts
 from model.cache import KVCache
-from model.generate import (
-    Completion,
-    Sampling,
-    bucket,
-    filtered,
-    generate,
-    longest_first,
-    sample_token,
-    start,
-)
+from model.generate import Completion, bucket, generate, longest_first, start
 from model.noise import uniforms
+from model.sampling import Sampling, filtered, sample_token
 from model.scoring import score_continuations
 from model.sharing import pack
 from model.text import cut_at

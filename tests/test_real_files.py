@@ -19,7 +19,7 @@ from cai.keys import noise_key
 from cai.readers import read_prompts
 from cai.records import Comparison, Revision, read_jsonl
 from model.checkpoint import load_model, load_scalar_model
-from model.generate import Sampling
+from model.sampling import Sampling
 from model.text import Sampler
 from rl.options import PPOOptions
 from training.options import Common

@@ -91,7 +91,7 @@ def words_of(statements: Sequence[str], model: Path | None, seed: int) -> list[W
     if model is None:
         return list(map(rewrite, statements))
     from model.checkpoint import load_model, load_tokenizer
-    from model.generate import Sampling
+    from model.sampling import Sampling
     from model.text import Sampler
     sample = Sampler(load_model(model).eval(), load_tokenizer(model), Sampling(120), "\n\n", 16)
     return rewrite_by_model(statements, sample, seed)
