@@ -36,15 +36,17 @@ class KVCache:
             held[:, :, : new.shape[2]].index_copy_(0, rows, new.to(held.dtype))
 
     def append(self, layer: int, slots: Tensor, k: Tensor, v: Tensor) -> None:
-        """Write one token a row, `k`, `v` (B, K, 1, C), at `slots` (B,)."""
-        place = (self.first + slots[:, None]).flatten()
+        """Write one token a row to the first B rows, `k`, `v` (B, K, 1, C), at `slots` (B,)."""
+        place = (self.first[: len(slots)] + slots[:, None]).flatten()
         for held, new in ((self.keys[layer], k), (self.values[layer], v)):
             held.view(-1, k.shape[-1]).index_copy_(0, place, new.flatten(0, 2).to(held.dtype))
 
     def parts(self, layer: int, parts: Sequence[tuple[int, int]]) -> list[tuple[Tensor, Tensor]]:
-        """Keys and values of `parts`, (rows, length) each: views (rows, K, length, C)."""
-        keys, values = (cut(held[layer], [rows for rows, _ in parts])
-                        for held in (self.keys, self.values))
+        """Keys and values of `parts`, (rows, length) each, of the first rows: views (rows, K,
+        length, C).
+        """
+        sizes = [rows for rows, _ in parts]
+        keys, values = (cut(held[layer][: sum(sizes)], sizes) for held in (self.keys, self.values))
         return [(k[:, :, :length], v[:, :, :length])
                 for k, v, (_, length) in zip(keys, values, parts, strict=True)]
 
@@ -57,9 +59,3 @@ class KVCache:
         for held in (*self.keys, *self.values):
             used = held[:, :, :length]
             used.index_copy_(0, to, used.index_select(0, source))
-
-    def keep(self, rows: Tensor) -> None:
-        """Let go of all rows but `rows` (B,) int64, which become the first, in this order."""
-        self.keys = [keys[rows] for keys in self.keys]
-        self.values = [values[rows] for values in self.values]
-        self.first = self.first[: len(rows)]

@@ -1,10 +1,11 @@
 """Sampling continuations: prefill by length, then one token a step for a full batch of slots.
 
-A finished sequence's slot takes the next prompt, in groups, and then the longest rows stand first,
-so that the others need not look as far. Every shape is static, positions and noise are tensors, and
-the host looks at what was sampled only every few steps.
+A finished sequence's place takes the next prompt, of which many are read at a time, ahead of
+need; and then the longest rows stand first, so that the others need not look as far. Positions and
+noise are tensors, and the host looks at what was sampled only every few steps.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,10 @@ Cut = Callable[[list[int]], int | None]  # tokens so far -> how many to keep, on
 # Parts of a refilled batch, the longest rows first, of which each looks only as far as its longest
 # needs; on CUDA a graph stands for one length.
 PARTS = {"cpu": 2, "cuda": 1}
+# Rows that hold what was read ahead: one to so many that are decoded. Few short prompts do not keep
+# a CPU's cores busy; on a GPU their memory is dearer.
+AHEAD = {"cpu": 2, "cuda": 8}
+REFILL = 16  # Once one row in so many is free, others take their places.
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,10 @@ class Completion:
 
 
 class Slots:
-    """The state of one decoding batch: which record each row holds and where it stands."""
+    """The state of decoding: which record each row holds and where it stands.
+
+    The first rows are decoded, as many as a step is told; others hold what was read ahead.
+    """
 
     def __init__(self, model: Transformer, rows: int, capacity: int, records: int, max_new: int,
                  after: KVCache | None):
@@ -75,11 +83,11 @@ class Slots:
         self.token[rows], self.step[rows] = token, step
         self.slot[rows] = (self.slot[rows] + 1).clamp_max(self.capacity - 1)
 
-    def move(self, to: Sequence[int], source: Sequence[int], length: int) -> None:
-        """Let rows `to` hold what rows `source` held, at most `length` slots each."""
-        if not to:
+    def move(self, moves: Sequence[tuple[int, int]], length: int) -> None:
+        """Of each (to, from), let the one row hold what the other held, at most `length` slots."""
+        if not moves:
             return
-        to, source = (torch.tensor(rows, device=self.slot.device) for rows in (to, source))
+        to, source = torch.tensor(moves, device=self.slot.device).unbind(1)
         self.cache.move(to, source, length)
         for held in (self.token, self.slot, self.step):
             held[to] = held[source]
@@ -87,18 +95,15 @@ class Slots:
         self.record[source] = len(self.tokens) - 1
         self.record[to] = records
 
-    def keep(self, rows: Tensor) -> None:
-        """Let go of all rows but `rows` (int64), which become the first, in this order."""
-        self.cache.keep(rows)
-        self.record, self.token = self.record[rows], self.token[rows]
-        self.slot, self.step = self.slot[rows], self.step[rows]
-
 
 def step(model: Transformer, state: Slots, uniforms: Tensor, sampling: Sampling,
          parts: Sequence[tuple[int, int]]) -> None:
-    """Draw the next token of every row; those of each of `parts` look at its slots of the cache."""
-    hidden = model.decode_one(state.token, state.slot, state.cache, parts)
-    state.draw(slice(None), model.logits(hidden), uniforms, sampling)
+    """Draw the next token of the first rows, in `parts` of (rows, slots of the cache that these
+    look at).
+    """
+    rows = sum(size for size, _ in parts)
+    hidden = model.decode_one(state.token[:rows], state.slot[:rows], state.cache, parts)
+    state.draw(slice(rows), model.logits(hidden), uniforms, sampling)
 
 
 # On a CPU small pieces are kept: else each is computed anew for every cached token that meets it.
@@ -123,7 +128,7 @@ class Steps:
             {} if model.fused and device == "cuda" else None)
 
     def __call__(self, parts: Sequence[tuple[int, int]]) -> None:
-        """Draw a token for every row; none stands beyond the length of its part."""
+        """Draw a token for every row of `parts`; none stands beyond the length of its part."""
         if self.graphs is None:
             self.step(*self.arguments, tuple(parts))
             return
@@ -157,37 +162,39 @@ def generate(model: Transformer, prompts: Sequence[Sequence[int]], sampling: Sam
     P = shared_by_all(prompts, min(map(len, prompts)) - 1)
     own = [list(prompt[P:]) for prompt in prompts]
     capacity = min(bucket(max(map(len, own)) + max_new), model.config.context - P)
-    state = Slots(model, rows, capacity, N, max_new, model.read_once(prompts[0][:P]) if P else None)
-    uniforms = torch.cat((uniforms, uniforms[:1])).to(state.token.device)
+    device = model.table.device
+    # Never none: a compiler takes equal sizes, here of all rows and of those decoded, for one.
+    ahead = max(1, min(N - rows, rows // AHEAD[device.type],
+                       READ_TOKENS[device.type] // max(map(len, own))))
+    state = Slots(model, rows + ahead, capacity, N, max_new,
+                  model.read_once(prompts[0][:P]) if P else None)
+    uniforms = torch.cat((uniforms, uniforms[:1])).to(device)
     steps = Steps(model, state, uniforms, sampling)
     waiting = in_turn(own)
-    parts = PARTS[state.token.device.type] if N > rows else 1
-    held: list[int | None] = [None] * rows
+    parts = PARTS[device.type] if N > rows else 1
+    held: list[int | None] = [None] * (rows + ahead)
     tokens: list[list[int]] = [[] for _ in range(N)]
     ended = [False] * N
     while True:
-        free = [row for row, n in enumerate(held) if n is None]
-        if waiting and 8 * len(free) >= len(held):
-            make_room(state, held, reached(held, own, tokens), parts)
-            free = [row for row, n in enumerate(held) if n is None]
-            fresh = [waiting.pop() for _ in free[: len(waiting)]]
-            for row, n in zip(free, fresh, strict=False):
-                held[row] = n
-            start(model, state, own, fresh, free[: len(fresh)], uniforms, sampling)
-        elif 4 * len(free) >= len(held):
-            # Nothing waits: a smaller batch ends what is left.
-            kept = [row for row, n in enumerate(held) if n is not None]
-            if not kept:
+        free = held[:rows].count(None)
+        if waiting or held[rows:].count(None) < ahead:
+            if REFILL * free >= rows:
+                settle(state, held, reached(held, own, tokens), [*sizes(rows, parts), ahead])
+                if waiting and held[rows:].count(None) == ahead:
+                    read_ahead(model, state, held, own, waiting, uniforms, sampling)
+        elif 4 * free >= rows:
+            # Nothing waits: fewer rows end what is left.
+            rows -= free
+            if not rows:
                 break
-            state.keep(torch.tensor(kept, device=state.token.device))
-            steps = Steps(model, state, uniforms, sampling)
-            held = [held[row] for row in kept]
-        reach = [(len(part), max(1, *part)) for part in in_parts(
-            reached(held, own, tokens), parts if len(held) >= 2 * parts else 1)]
-        for ahead in range(1, 1 + min(stride, max_new - 1)):
-            steps([(size, min(length + ahead, capacity)) for size, length in reach])
+            settle(state, held, reached(held, own, tokens),
+                   [*sizes(rows, parts), len(held) - rows])
+        lengths = iter(reached(held[:rows], own, tokens))
+        reach = [(size, max(1, *itertools.islice(lengths, size))) for size in sizes(rows, parts)]
+        for drawn in range(1, 1 + min(stride, max_new - 1)):
+            steps([(size, min(length + drawn, capacity)) for size, length in reach])
         finished = 0
-        for row, drawn in enumerate(state.tokens[state.record].tolist()):
+        for row, drawn in enumerate(state.tokens[state.record[:rows]].tolist()):
             if (n := held[row]) is None:
                 continue
             count = min(max(len(tokens[n]), 1) + stride, max_new)
@@ -221,27 +228,37 @@ def reached(held: Sequence[int | None], prompts: Sequence[list[int]],
     return [0 if n is None else len(prompts[n]) + max(len(tokens[n]), 1) for n in held]
 
 
-def make_room(state: Slots, held: list[int | None], lengths: Sequence[int], parts: int) -> None:
-    """Let the longest rows stand first, in place, so that later parts have the free ones."""
-    to, source = longest_first(lengths, parts)
-    state.move(to, source, max(lengths))
-    for row, other in zip(to, source, strict=True):
-        held[row], held[other] = held[other], None
+def sizes(rows: int, parts: int) -> list[int]:
+    """How many of `rows` each part has; a single part where they are few."""
+    return [len(part) for part in in_parts(range(rows), parts if rows >= 2 * parts else 1)]
 
 
-def longest_first(lengths: Sequence[int], parts: int) -> tuple[list[int], list[int]]:
-    """Moves (to, from) after which no free row, whose length is 0, stands in an earlier part than a
-    row that is held; the longest go first.
+def settle(state: Slots, held: list[int | None], lengths: Sequence[int],
+           sizes: Sequence[int]) -> None:
+    """Let the longest rows stand first, in place, so that later parts have the free ones; the last
+    part is that of rows which are not decoded.
     """
-    left, to, source = list(lengths), [], []
-    for part in in_parts(range(len(left)), parts):
-        for row in part:
-            longest = max(range(part[-1] + 1, len(left)), key=left.__getitem__, default=row)
+    moves, decoded = longest_first(lengths, sizes), sum(sizes[:-1])
+    # Apart, for what was read ahead is short.
+    for moved in ([move for move in moves if move[1] < decoded],
+                  [move for move in moves if move[1] >= decoded]):
+        state.move(moved, max((lengths[source] for _, source in moved), default=0))
+    for to, source in moves:
+        held[to], held[source] = held[source], None
+
+
+def longest_first(lengths: Sequence[int], sizes: Sequence[int]) -> list[tuple[int, int]]:
+    """Moves (to, from) after which no free row, whose length is 0, stands in an earlier part than a
+    row that is held; the longest go first. `sizes`: rows of each part.
+    """
+    left, moves = list(lengths), []
+    for size, end in zip(sizes, itertools.accumulate(sizes), strict=True):
+        for row in range(end - size, end):
+            longest = max(range(end, len(left)), key=left.__getitem__, default=row)
             if left[row] == 0 < left[longest]:
-                to.append(row)
-                source.append(longest)
+                moves.append((row, longest))
                 left[row], left[longest] = left[longest], 0
-    return to, source
+    return moves
 
 
 def in_turn(prompts: Sequence[list[int]]) -> list[int]:
@@ -249,6 +266,17 @@ def in_turn(prompts: Sequence[list[int]]) -> list[int]:
     groups = families(prompts)
     groups.sort(key=lambda group: -max(len(prompts[n]) for n in group))
     return [n for group in groups for n in group]
+
+
+def read_ahead(model: Transformer, state: Slots, held: list[int | None],
+               prompts: Sequence[list[int]], waiting: list[int], uniforms: Tensor,
+               sampling: Sampling) -> None:
+    """Read so many of the prompts that wait, the last first, as there are free rows."""
+    free = [row for row, n in enumerate(held) if n is None]
+    fresh = [waiting.pop() for _ in free[: len(waiting)]]
+    for row, n in zip(free, fresh, strict=False):
+        held[row] = n
+    start(model, state, prompts, fresh, free[: len(fresh)], uniforms, sampling)
 
 
 def start(model: Transformer, state: Slots, prompts: Sequence[list[int]],
