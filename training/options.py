@@ -1,5 +1,6 @@
 """Options that every script has, and how a script is started from the command line."""
 
+import ctypes
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -63,14 +64,27 @@ def start(main: Callable[[Options], object], options: type[Options],
 
 def device_of(common: Common) -> torch.device:
     """The device that `common` asks for. On a CPU, numbers too small for float32's range are zero
-    from here on: arithmetic on them is many times slower.
+    from here on: arithmetic on them is many times slower. Memory that is freed is kept.
     """
     torch.set_flush_denormal(True)
+    keep_memory()
     if common.device == "cuda" and not torch.cuda.is_available():
         raise OptionError("--device: found cuda, expected cpu: no GPU is to be seen here")
     if common.device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(common.device)
+
+
+def keep_memory() -> None:
+    """Let the C library keep what is freed for the tensors that come next, all of one step's.
+
+    It hands large pieces back to the system, and to get one anew, page by page, can take as long as
+    to compute what it holds. Only glibc can be told; thresholds are its `mallopt`'s, in bytes.
+    """
+    trim, mmap = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
+    if sys.platform == "linux" and (tell := getattr(ctypes.CDLL(None), "mallopt", None)):
+        tell(trim, 2**31 - 1)
+        tell(mmap, 2**25)  # the most that it takes
 
 
 def precision(common: Common) -> torch.autocast:
@@ -95,11 +109,13 @@ def fused(model: torch.nn.Module, common: Common) -> torch.nn.Module:
             module.recompute = common.recompute
     wanted = device_of(common).type == "cuda" if common.compile is None else common.compile
     if wanted:
-        model.compile(dynamic=True)
+        on_cpu = device_of(common).type == "cpu"
+        # Calls that C++ makes are shorter than Python's, which counts where each computes little.
+        model.compile(dynamic=True, options={"cpp_wrapper": on_cpu})
         for module in model.modules():
             if isinstance(module, Trunk | Block):
                 module.fused = True
-        if device_of(common).type == "cpu":
+        if on_cpu:
             by_columns(model)
     return model
 
