@@ -13,8 +13,9 @@ import torch
 import tyro
 
 from benchmarks.cases import CASES, CPU, GPU
+from benchmarks.errors import BenchmarkError
 from benchmarks.gpu import require_gpu
-from benchmarks.measure import BenchmarkError, tell
+from benchmarks.measure import tell
 from benchmarks.results import publish
 from benchmarks.setting import DIALOGUES, Setting
 from benchmarks.suite import command, run_each

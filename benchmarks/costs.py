@@ -6,7 +6,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -14,13 +14,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from benchmarks.errors import BenchmarkError
 from benchmarks.floor import Floor
 from benchmarks.generation import noise
-from benchmarks.measure import BenchmarkError, Result, in_turns, rounded, timed
+from benchmarks.measure import Result, in_turns, rounded, timed
 from benchmarks.setting import Setting
 from benchmarks.shapes import TINY, described, random_model, random_tokens
 from benchmarks.steps import learn
+from model.cache import KVCache
 from model.generate import generate
 from model.sampling import Sampling
 from model.transformer import ModelConfig
@@ -38,7 +41,9 @@ def decode_slope(setting: Setting) -> Result:
     """Cost of a token at the longest cache, against a line through the costs at shorter ones.
 
     The cost at a length is what SPAN more tokens take than one, after the same prompt. Where the
-    cost is linear in the cache the ratio is 1; the floor's own ratio tells what memory does to it.
+    cost is linear in the cache the ratio is 1. A long cache lies in slower memory than a short one,
+    whose own ratio is told beside: that of reading as many keys and values once, in turns with
+    ours. The floor of the products does not show it, for it repeats each on the same tensors.
     """
     device, span = setting.device, setting.scaled(SPAN, 4)
     lengths = [setting.scaled(length, 4 + n) for n, length in enumerate(CACHED)]
@@ -52,6 +57,8 @@ def decode_slope(setting: Setting) -> Result:
                                                noise(ROWS, new), (), rows=ROWS)
     sides = {name: timed(work, device) for name, work in works.items()}
     sides |= {f"floor {name}": Floor.of(work, device) for name, work in works.items()}
+    sides |= {f"reading {length}": timed(partial(read_all, filled(config, length, device)), device)
+              for length in lengths}
     for side in sides.values():
         side()
     compiled = frames()
@@ -66,13 +73,28 @@ def decode_slope(setting: Setting) -> Result:
                                             strict=True)) for length in lengths]
 
     ours, floor = costs(), costs("floor ")
+    reading = [1e6 / ROWS * timing.median(f"reading {length}") for length in lengths]
     return Result(
         ours[-1], extrapolated(lengths, ours), "us/token", extrapolated(lengths, ours) / ours[-1],
         floor[-1], {"model": described(config), "batch": ROWS, "dtype": "float32",
                     "lengths": lengths, "costs": list(map(rounded, ours)),
                     "floor_costs": list(map(rounded, floor)),
                     "floor_ratio": rounded(extrapolated(lengths, floor) / floor[-1]),
+                    "reading_costs": list(map(rounded, reading)),
+                    "reading_ratio": rounded(extrapolated(lengths, reading) / reading[-1]),
                     "frames_compiled_after_warm_up": frames() - compiled, **timing.facts})
+
+
+def filled(config: ModelConfig, length: int, device: torch.device) -> list[Tensor]:
+    """Keys and values of ROWS rows of `length` tokens, of every layer."""
+    cache = KVCache(config.layers, ROWS, config.kv_heads, length, config.head_dim, device=device)
+    return [held.normal_() for held in (*cache.keys, *cache.values)]
+
+
+def read_all(tensors: Sequence[Tensor]) -> None:
+    """Read every number once."""
+    for each in tensors:
+        each.sum()
 
 
 def extrapolated(lengths: list[int], costs: list[float]) -> float:

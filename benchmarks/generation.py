@@ -1,11 +1,15 @@
 """Generation: all rows to full length, and rows that end at lengths of their own."""
 
 import math
+from collections.abc import Sequence
+from functools import partial
 
 import torch
 
 from benchmarks import peers
-from benchmarks.measure import BenchmarkError, Result, compare, timed
+from benchmarks.aside import Side
+from benchmarks.errors import BenchmarkError
+from benchmarks.measure import Result, compare, timed
 from benchmarks.setting import Setting
 from benchmarks.shapes import TINY, described, random_model, random_tokens
 from model.generate import generate
@@ -30,13 +34,28 @@ def plain(setting: Setting, config: ModelConfig = TINY, batch: int = 64, prompt:
     prompt, new = (16, 8) if setting.toy else (prompt, new)
     model = fused(random_model(config, device, dtype), setting.common())
     prompts, uniforms = random_tokens(rows, prompt, config.vocab_size), noise(rows, new)
-    peer, given = peers.twin(model), torch.tensor(prompts, device=device)
     return compare(
         setting, lambda: generate(model, prompts, Sampling(new), uniforms, (), rows=rows),
-        {"generate": timed(lambda: peers.sampled(peer, given, new), device)},
+        partial(theirs, config, device, dtype, prompts, new, rows),
         amount=rows * new, unit="tokens/s",
         facts={"model": described(config), "batch": rows, "dtype": str(dtype).split(".")[1],
                "lengths": f"{prompt} prompt + {new} new"})
+
+
+def theirs(config: ModelConfig, device: torch.device, dtype: torch.dtype,
+           prompts: list[list[int]], new: int, batch: int,
+           lengths: Sequence[int] | None = None) -> dict[str, Side]:
+    """`generate` of transformers, batch by batch; rows end at `lengths` where these are given."""
+    peer = peers.twin(random_model(config, device, dtype))
+    given = torch.tensor(prompts, device=device).split(batch)
+    ends = ([None] * len(given) if lengths is None else
+            torch.tensor(lengths, device=device).split(batch))
+
+    def side() -> None:
+        for part, at in zip(given, ends, strict=True):
+            peers.sampled(peer, part, new, at)
+
+    return {"generate": timed(side, device)}
 
 
 def stop_lengths(rows: int) -> list[int]:
@@ -71,17 +90,10 @@ def stopping(setting: Setting) -> Result:
         if [len(each.tokens) for each in done] != lengths:
             raise BenchmarkError("generate-stops: sequences did not end where they were to")
 
-    peer = peers.twin(model)
-    given = torch.tensor(prompts, device=device).split(batch)
-    ends = torch.tensor(lengths, device=device).split(batch)
-
-    def theirs() -> None:
-        for part, at in zip(given, ends, strict=True):
-            peers.sampled(peer, part, CAP, at)
-
     return compare(
-        setting, ours, {"generate": timed(theirs, device)}, amount=sum(lengths), unit="tokens/s",
-        rounds=3,
+        setting, ours,
+        partial(theirs, config, device, torch.float32, prompts, CAP, batch, lengths),
+        amount=sum(lengths), unit="tokens/s", rounds=3,
         facts={"model": described(config), "batch": batch, "prompts": rows, "dtype": "float32",
                "lengths": f"{PROMPT} prompt + geometric, mean {MEAN}, at most {CAP}: "
                           f"{sum(lengths)} new"})

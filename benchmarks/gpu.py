@@ -9,8 +9,10 @@ from collections.abc import Callable
 import torch
 
 from benchmarks import costs
+from benchmarks.aside import Side
+from benchmarks.errors import BenchmarkError
 from benchmarks.generation import noise
-from benchmarks.measure import BenchmarkError, Result, Side, in_turns, timed
+from benchmarks.measure import Result, in_turns, timed
 from benchmarks.ppo import shares
 from benchmarks.setting import Setting
 from benchmarks.shapes import EIGHT_B, ONE_B, counted, described, random_model, random_tokens

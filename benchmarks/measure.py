@@ -2,6 +2,7 @@
 
 import gc
 import itertools
+import multiprocessing
 import os
 import resource
 import statistics
@@ -13,17 +14,12 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.aside import Side, Sides, aside
 from benchmarks.floor import Floor, synchronise
 from benchmarks.setting import Setting
 
 NOISY = 0.25
 """Processors that others may use in a round; a round in which they used more is thrown away."""
-Side = Callable[[], float]
-"""Does the work once; returns the seconds that it took."""
-
-
-class BenchmarkError(Exception):
-    """What a benchmark needs and does not find: a peer, a data file, a GPU."""
 
 
 def machine_seconds() -> float | None:
@@ -38,9 +34,19 @@ def machine_seconds() -> float | None:
 
 
 def own_seconds() -> float:
-    """Processor seconds of this process and of its children that have ended."""
-    return sum(used.ru_utime + used.ru_stime for used in (
-        resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)))
+    """Processor seconds of this process and of its children, those that have ended too."""
+    used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return (sum(each.ru_utime + each.ru_stime for each in used)
+            + sum(seconds_of(child.pid) for child in multiprocessing.active_children()))
+
+
+def seconds_of(process: int) -> float:
+    """Processor seconds of another process and of its ended children, 0 where nothing tells."""
+    path = Path(f"/proc/{process}/stat")
+    if not path.exists():
+        return 0.0
+    used = path.read_text().rpartition(")")[2].split()[11:15]
+    return sum(map(int, used)) / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
@@ -155,15 +161,17 @@ def in_unit(seconds: float, amount: float, unit: str) -> float:
     return amount / seconds if unit.endswith("/s") else seconds / amount
 
 
-def compare(setting: Setting, ours: Callable[[], object], theirs: Mapping[str, Side], *,
+def compare(setting: Setting, ours: Callable[[], object], theirs: Sides, *,
             amount: float, unit: str, facts: Mapping[str, object], rounds: int = 5) -> Result:
-    """Time ours, each of theirs and the floor of ours in turns.
+    """Time ours, each of theirs, in a process of their own, and the floor of ours in turns.
 
     `amount` is how many pieces of `unit` one call does. The best of theirs counts.
     """
     floor = Floor.of(ours, setting.device)
-    timing = in_turns({"ours": timed(ours, setting.device), **theirs, "floor": floor},
-                      setting.rounds(rounds), setting.patience)
+    with aside(theirs) as others:
+        theirs = list(others)
+        timing = in_turns({"ours": timed(ours, setting.device), **others, "floor": floor},
+                          setting.rounds(rounds), setting.patience)
     best = min(theirs, key=timing.median, default=None)
     seconds = timing.median("ours")
     said = {**facts, "floor_calls": floor.calls, **timing.facts}

@@ -7,7 +7,8 @@ from importlib.metadata import PackageNotFoundError, version
 import torch
 from torch import Tensor, nn
 
-from benchmarks.measure import BenchmarkError, Side
+from benchmarks.aside import Side
+from benchmarks.errors import BenchmarkError
 from model.transformer import ModelConfig, Transformer
 
 WANTED = {"transformers": None, "trl": "1.12.0"}  # a peer that must have just this version
@@ -110,6 +111,13 @@ def training_step(peer: nn.Module, optimizer: torch.optim.Optimizer, tokens: Ten
     nn.utils.clip_grad_norm_(peer.parameters(), 1.0)
     optimizer.step()
     optimizer.zero_grad()
+
+
+def training_steps(peer: nn.Module, optimizer: torch.optim.Optimizer, batches: Sequence[Tensor],
+                   masks: Sequence[Tensor | None]) -> None:
+    """A step on each of the batches."""
+    for tokens, mask in zip(batches, masks, strict=True):
+        training_step(peer, optimizer, tokens, mask)
 
 
 def word_tokenizer(vocab_size: int):  # noqa: ANN201 - transformers' own

@@ -3,7 +3,10 @@
 from collections.abc import Mapping
 from functools import partial
 
+import torch
+
 from benchmarks import peers
+from benchmarks.aside import Side
 from benchmarks.generation import noise
 from benchmarks.measure import Result, compare
 from benchmarks.setting import Setting
@@ -25,14 +28,21 @@ def step(setting: Setting, config: ModelConfig, dtype: str, epochs: int,
     ours = partial(ppo_step, actors(model, common, shared), prompts, noise(rows, NEW),
                    PPOOptions(epochs=epochs, minibatches=1, chunk_rows=rows, kl_coefficient=0.05),
                    common, rows)
-    theirs = {"PPOTrainer": peers.ppo_training(model, prompts, NEW, epochs)}
     parts: list[dict[str, float]] = []
-    result = compare(setting, lambda: parts.append(ours()), theirs, amount=1, unit="s", rounds=3,
+    result = compare(setting, lambda: parts.append(ours()),
+                     partial(theirs, config, device, prompts, epochs), amount=1, unit="s", rounds=3,
                      facts={"model": described(config), "batch": rows, "epochs": epochs,
                             "minibatches": 1, "dtype": dtype, "their_dtype": "float32",
                             "trunks": 1 if shared else 2,
                             "lengths": f"{PROMPT} prompt + {NEW} new"})
     return Result(**{**vars(result), "facts": result.facts | shares(parts, result.facts)})
+
+
+def theirs(config: ModelConfig, device: torch.device, prompts: list[list[int]],
+           epochs: int) -> dict[str, Side]:
+    """TRL's PPOTrainer on the same prompts."""
+    model = random_model(config, device)
+    return {"PPOTrainer": peers.ppo_training(model, prompts, NEW, epochs)}
 
 
 def shares(parts: list[dict[str, float]], facts: Mapping[str, object]) -> dict[str, float]:

@@ -1,8 +1,11 @@
 """Scoring: log-probs of whole continuations, and answers to feedback questions."""
 
+from functools import partial
+
 import torch
 
 from benchmarks import peers
+from benchmarks.aside import Side
 from benchmarks.measure import Result, compare, timed
 from benchmarks.setting import Setting
 from benchmarks.shapes import TINY, described, random_model, random_tokens
@@ -22,14 +25,21 @@ def continuations(setting: Setting, config: ModelConfig,
     config, device, rows = setting.shape(config), setting.device, setting.scaled(64)
     model = fused(random_model(config, device, dtype), setting.common())
     texts = random_tokens(rows, LENGTH, config.vocab_size)
-    peer, given = peers.twin(model), torch.tensor(texts, device=device)
     return compare(
         setting, lambda: score_continuations(model, [text[:1] for text in texts],
                                              [text[1:] for text in texts]),
-        {"forward": timed(lambda: peers.logprobs(peer, given, CHUNK), device)},
+        partial(their_continuations, config, device, dtype, texts),
         amount=rows * LENGTH, unit="tokens/s",
         facts={"model": described(config), "batch": rows, "lengths": str(LENGTH),
                "dtype": str(dtype).split(".")[1]})
+
+
+def their_continuations(config: ModelConfig, device: torch.device, dtype: torch.dtype,
+                        texts: list[list[int]]) -> dict[str, Side]:
+    """A forward of transformers over a few rows at a time, then log-softmax and the tokens'."""
+    peer = peers.twin(random_model(config, device, dtype))
+    given = torch.tensor(texts, device=device)
+    return {"forward": timed(lambda: peers.logprobs(peer, given, CHUNK), device)}
 
 
 def questions(count: int, vocab_size: int) -> list[list[int]]:
@@ -46,12 +56,19 @@ def feedback(setting: Setting) -> Result:
     model = fused(random_model(config, device), setting.common())
     prompts = questions(count, config.vocab_size)
     batch = BATCH_TOKENS // (SHARED + OWN)
-    peer, given = peers.twin(model), torch.tensor(prompts, device=device)
-    answers = torch.tensor([choice[0] for choice in CHOICES], device=device)
     return compare(
         setting, lambda: score_choices(model, prompts, CHOICES, batch_tokens=BATCH_TOKENS),
-        {"forward": timed(lambda: peers.choice_logprobs(peer, given, answers, batch), device)},
+        partial(their_choices, config, device, prompts, batch),
         amount=2 * count, unit="prompts/s", rounds=3,
         facts={"model": described(config), "batch": batch, "questions": count, "orders": 2,
                "dtype": "float32",
                "lengths": f"{SHARED} shared + {OWN} own, of which both orders share {SAME}"})
+
+
+def their_choices(config: ModelConfig, device: torch.device, prompts: list[list[int]],
+                  batch: int) -> dict[str, Side]:
+    """A full forward of transformers a prompt, and the answers' log-probs after it."""
+    peer = peers.twin(random_model(config, device))
+    given = torch.tensor(prompts, device=device)
+    answers = torch.tensor([choice[0] for choice in CHOICES], device=device)
+    return {"forward": timed(lambda: peers.choice_logprobs(peer, given, answers, batch), device)}

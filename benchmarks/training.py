@@ -1,19 +1,20 @@
 """Training: full batches, dialogues of unequal length, and pairs of a preference model."""
 
-import copy
 import io
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import sentencepiece
 import torch
-from torch import nn
 
 import train_pm
 from benchmarks import peers
-from benchmarks.measure import BenchmarkError, Result, Side, compare, tell, timed
+from benchmarks.aside import Side
+from benchmarks.errors import BenchmarkError
+from benchmarks.measure import Result, compare, tell, timed
 from benchmarks.setting import Setting
 from benchmarks.shapes import SMALL, TINY, described, random_model, random_tokens
 from benchmarks.steps import learn, prefer
@@ -23,6 +24,7 @@ from cai.records import InputError
 from model.batches import pad_right, random_steps
 from model.heads import ScalarModel
 from model.tokenizer import Tokenizer
+from model.transformer import ModelConfig
 from training.optimizer import adamw
 from training.options import fused
 
@@ -37,8 +39,8 @@ def full(setting: Setting, dtype: str) -> Result:
     config, device, rows = setting.shape(TINY), setting.device, setting.scaled(BATCH)
     model = random_model(config, device)
     tokens = random_tokens(rows, LENGTH, config.vocab_size)
-    theirs = learners(peers.twin(model), [torch.tensor(tokens, device=device)], [None],
-                      ("eager",) if setting.toy else ("eager", "compiled"))
+    theirs = partial(learners, config, device, [tokens],
+                     ("eager",) if setting.toy else ("eager", "compiled"))
     model = fused(model, setting.common(dtype))
     optimizers = [(adamw(model, RATE), RATE)]
     return compare(
@@ -48,21 +50,22 @@ def full(setting: Setting, dtype: str) -> Result:
                "their_dtype": "float32"})
 
 
-def learners(peer: nn.Module, batches: list[torch.Tensor], masks: list,
+def learners(config: ModelConfig, device: torch.device, batches: Sequence[list[list[int]]],
              ways: Sequence[str] = ("eager",)) -> dict[str, Side]:
-    """Steps of a peer over batches in each of `ways`, eager or compiled, on weights of its own."""
+    """Steps of a peer over batches in each of `ways`, eager or compiled, on weights of its own.
+
+    A batch is padded to its longest row, and masked where it has to be.
+    """
+    padded = [pad_right(rows, device=device) for rows in batches]
+    masks = [pad_right([[1] * len(row) for row in rows], device=device).bool() for rows in batches]
+    masks = [None if mask.all() else mask for mask in masks]
     sides = {}
     for name in ways:
-        model = copy.deepcopy(peer)
-        optimizer = adamw(model, RATE)
+        peer = peers.twin(random_model(config, device))
         if name == "compiled":
-            model.compile()
-
-        def steps(model: nn.Module = model, optimizer: torch.optim.Optimizer = optimizer) -> None:
-            for tokens, mask in zip(batches, masks, strict=True):
-                peers.training_step(model, optimizer, tokens, mask)
-
-        sides[name] = timed(steps, batches[0].device)
+            peer.compile()
+        sides[name] = timed(partial(peers.training_steps, peer, adamw(peer, RATE), padded, masks),
+                            device)
     return sides
 
 
@@ -103,12 +106,10 @@ def unequal(setting: Setting, size: int) -> Result:
     generator = torch.Generator().manual_seed(0)
     steps = random_steps([len(row) for row in rows], tokens // batches, generator)
     shuffled = torch.randperm(len(rows), generator=generator).tensor_split(batches)
-    padded = [pad_right([rows[n] for n in part], device=device) for part in shuffled]
-    masks = [pad_right([[1] * len(rows[n]) for n in part], device=device).bool()
-             for part in shuffled]
-    model = random_model(config, device)
-    theirs = learners(peers.twin(model), padded, masks)
-    model = fused(model, setting.common())
+    shuffled = [[rows[n] for n in part] for part in shuffled]
+    padded = sum(len(part) * max(map(len, part)) for part in shuffled)
+    theirs = partial(learners, config, device, shuffled)
+    model = fused(random_model(config, device), setting.common())
     optimizers = [(adamw(model, RATE), RATE)]
 
     def ours() -> None:
@@ -119,22 +120,28 @@ def unequal(setting: Setting, size: int) -> Result:
         setting, ours, theirs, amount=tokens, unit="tokens/s", rounds=3,
         facts={"model": described(config), "batch": len(rows) // batches, "dtype": "float32",
                "dialogues": len(rows), "lengths": f"unequal, cut to {LENGTH}, mean "
-               f"{tokens / len(rows):.0f}", "their_padding": round(
-                   1 - tokens / sum(each.numel() for each in padded), 3)})
+               f"{tokens / len(rows):.0f}",
+               "their_padding": round(1 - tokens / padded, 3)})
 
 
 def preference(setting: Setting, dtype: str) -> Result:
     """A preference-model step on 32 pairs x 112 tokens, AdamW, with what train_pm.py logs."""
     config, device, count = setting.shape(TINY), setting.device, setting.scaled(PAIRS)
-    trunk = random_model(config, device)
     better, worse = (random_tokens(count, PAIR_LENGTH, config.vocab_size, seed) for seed in (1, 2))
-    theirs = {"RewardTrainer": peers.reward_training(trunk, better, worse, STEPS)}
+    trunk = random_model(config, device)
     model = fused(ScalarModel(trunk).to(device), setting.common(dtype))
     pairs = [train_pm.Pair(*both, 1.0, 1.0) for both in zip(better, worse, strict=True)] * STEPS
     options = train_pm.Options(model=Path(), comparisons=Path(), optimizer="adamw", rate=RATE,
                                epochs=1, batch_pairs=count, common=setting.common(dtype))
     return compare(
-        setting, lambda: prefer(model, pairs, options, device), theirs, amount=len(pairs),
-        unit="pairs/s",
+        setting, lambda: prefer(model, pairs, options, device),
+        partial(rewarded, config, device, better, worse), amount=len(pairs), unit="pairs/s",
         facts={"model": described(config), "batch": count, "lengths": str(PAIR_LENGTH),
                "dtype": dtype, "their_dtype": "float32"})
+
+
+def rewarded(config: ModelConfig, device: torch.device, better: list[list[int]],
+             worse: list[list[int]]) -> dict[str, Side]:
+    """Steps of TRL's RewardTrainer on all these pairs, as many as ours takes in a call."""
+    trunk = random_model(config, device)
+    return {"RewardTrainer": peers.reward_training(trunk, better, worse, STEPS)}

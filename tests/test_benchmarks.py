@@ -1,8 +1,14 @@
 """The benchmarks: what a line says, how ratios come about, and when a run is thrown away."""
 
+import contextlib
 import json
+import multiprocessing
+import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from functools import partial
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
@@ -10,11 +16,13 @@ import pytest
 import torch
 import tyro
 
-from benchmarks import costs, generation, peers, results, training
+from benchmarks import costs, generation, measure, peers, results, training
 from benchmarks.__main__ import Options, main
+from benchmarks.aside import aside
 from benchmarks.cases import CASES, CPU, GPU, written
+from benchmarks.errors import BenchmarkError
 from benchmarks.floor import Floor
-from benchmarks.measure import BenchmarkError, Clock, Result, compare, in_turns
+from benchmarks.measure import Clock, Result, compare, in_turns, own_seconds
 from benchmarks.ppo import shares
 from benchmarks.setting import Setting
 from benchmarks.shapes import EIGHT_B, ONE_B, SMALL, TINY, counted, random_model, toy
@@ -106,13 +114,35 @@ def test_sides_take_turns_and_are_warmed_up_first() -> None:
 def test_the_best_of_theirs_counts_and_a_ratio_above_one_means_ours_is_faster(
         unit: str, theirs: float) -> None:
     x = torch.ones(4, 4)
-    found = compare(TOY, lambda: x @ x, {"slow": lambda: 30.0, "fast": lambda: 20.0}, amount=100,
-                    unit=unit, facts={})
+    sides = partial(dict, slow=partial(float, 30.0), fast=partial(float, 20.0))
+    found = compare(TOY, lambda: x @ x, sides, amount=100, unit=unit, facts={})
     assert found.theirs == pytest.approx(theirs) and found.ratio > 1
     faster = found.ours / found.theirs if unit.endswith("/s") else found.theirs / found.ours
     assert found.ratio == pytest.approx(faster)
     assert found.facts["floor_calls"] == 1 and found.floor > 0
     assert found.facts["theirs_all"].keys() == {"slow", "fast"}
+
+
+def test_a_peer_has_a_process_of_its_own_whose_use_of_processors_is_not_others() -> None:
+    with aside(partial(dict, place=os.getpid, work=partial(sum, range(10_000_000)))) as sides:
+        before, here = own_seconds(), time.process_time()
+        assert sides["work"]() == 49_999_995_000_000
+        assert own_seconds() - before > time.process_time() - here + 0.05
+        place = sides["place"]()
+        assert place != os.getpid() and place in {
+            child.pid for child in multiprocessing.active_children()}
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize(("make", "said"), [
+    (partial(dialogues, Path("none.jsonl"), 300, 8), "--dialogues: "),
+    (partial(int, "x"), "ValueError: invalid literal"),
+    (partial(dict, work=partial(float, "y")), "ValueError: could not convert"),
+    (partial(dict, work=partial(os._exit, 3)), "the peer's process ended before its time")])
+def test_what_fails_in_a_peers_process_is_told_in_one_line(make: Callable, said: str) -> None:
+    with pytest.raises(BenchmarkError, match=said) as raised, aside(make) as sides:
+        sides["work"]()
+    assert len(str(raised.value).splitlines()) == 1
 
 
 def test_a_line_states_everything_and_is_one_json_object() -> None:
@@ -210,9 +240,21 @@ def test_a_linear_cost_continues_its_line_and_a_quadratic_one_passes_it() -> Non
     assert costs.extrapolated(lengths, quadratic) / quadratic[-1] < 0.8
 
 
+def test_the_cost_of_a_token_is_told_beside_that_of_reading_the_cache_alone() -> None:
+    found = costs.decode_slope(TOY)
+    facts = found.facts
+    assert len(facts["reading_costs"]) == len(facts["costs"]) == len(costs.CACHED)
+    assert min(facts["reading_costs"]) > 0 and facts["reading_ratio"] > 0
+    cache = costs.filled(toy(TINY), 5, CPU_DEVICE)
+    assert len(cache) == 2 * toy(TINY).layers
+    assert {tuple(each.shape) for each in cache} == {(costs.ROWS, 4, 5, 8)}
+    assert all(each.abs().min() > 0 for each in cache)
+
+
 def test_both_sides_of_the_preference_model_train_on_as_many_pairs(
         monkeypatch: pytest.MonkeyPatch) -> None:
     """A peer of a second a step gets the pairs of one step a second."""
+    monkeypatch.setattr(measure, "aside", lambda make: contextlib.nullcontext(make()))
     monkeypatch.setattr(peers, "reward_training", lambda trunk, better, worse, steps: (
         lambda: float(steps)))
     found = training.preference(TOY, "float32")
