@@ -42,8 +42,8 @@ def decode_slope(setting: Setting) -> Result:
 
     The cost at a length is what SPAN more tokens take than one, after the same prompt. Where the
     cost is linear in the cache the ratio is 1. A long cache lies in slower memory than a short one,
-    whose own ratio is told beside: that of reading as many keys and values once, in turns with
-    ours. The floor of the products does not show it, for it repeats each on the same tensors.
+    whose own ratio is told beside: that of reading as many keys and values as often. The floor of
+    the products does not show it, for it repeats each on the same tensors.
     """
     device, span = setting.device, setting.scaled(SPAN, 4)
     lengths = [setting.scaled(length, 4 + n) for n, length in enumerate(CACHED)]
@@ -57,8 +57,8 @@ def decode_slope(setting: Setting) -> Result:
                                                noise(ROWS, new), (), rows=ROWS)
     sides = {name: timed(work, device) for name, work in works.items()}
     sides |= {f"floor {name}": Floor.of(work, device) for name, work in works.items()}
-    sides |= {f"reading {length}": timed(partial(read_all, filled(config, length, device)), device)
-              for length in lengths}
+    sides |= {f"reading {length}": timed(partial(read_all, filled(config, length, device), span),
+                                         device) for length in lengths}
     for side in sides.values():
         side()
     compiled = frames()
@@ -73,7 +73,7 @@ def decode_slope(setting: Setting) -> Result:
                                             strict=True)) for length in lengths]
 
     ours, floor = costs(), costs("floor ")
-    reading = [1e6 / ROWS * timing.median(f"reading {length}") for length in lengths]
+    reading = [1e6 / (span * ROWS) * timing.median(f"reading {length}") for length in lengths]
     return Result(
         ours[-1], extrapolated(lengths, ours), "us/token", extrapolated(lengths, ours) / ours[-1],
         floor[-1], {"model": described(config), "batch": ROWS, "dtype": "float32",
@@ -91,10 +91,11 @@ def filled(config: ModelConfig, length: int, device: torch.device) -> list[Tenso
     return [held.normal_() for held in (*cache.keys, *cache.values)]
 
 
-def read_all(tensors: Sequence[Tensor]) -> None:
-    """Read every number once."""
-    for each in tensors:
-        each.sum()
+def read_all(tensors: Sequence[Tensor], times: int) -> None:
+    """Read every number so many times, one tensor after another."""
+    for _ in range(times):
+        for each in tensors:
+            each.sum()
 
 
 def extrapolated(lengths: list[int], costs: list[float]) -> float:

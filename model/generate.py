@@ -191,8 +191,8 @@ def generate(model: Transformer, prompts: Sequence[Sequence[int]], sampling: Sam
                    [*sizes(rows, parts), len(held) - rows])
         lengths = iter(reached(held[:rows], own, tokens))
         reach = [(size, max(1, *itertools.islice(lengths, size))) for size in sizes(rows, parts)]
-        for drawn in range(1, 1 + min(stride, max_new - 1)):
-            steps([(size, min(length + drawn, capacity)) for size, length in reach])
+        for further in range(1, 1 + min(stride, max_new - 1)):
+            steps([(size, min(length + further, capacity)) for size, length in reach])
         finished = 0
         for row, drawn in enumerate(state.tokens[state.record[:rows]].tolist()):
             if (n := held[row]) is None:
