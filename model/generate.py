@@ -25,8 +25,8 @@ Cut = Callable[[list[int]], int | None]  # tokens so far -> how many to keep, on
 # needs; on CUDA a graph stands for one length.
 PARTS = {"cpu": 2, "cuda": 1}
 # Rows that hold what was read ahead: one to so many that are decoded. Few short prompts do not keep
-# a CPU's cores busy, and steps after a pause are slow; on a GPU their memory is dearer.
-AHEAD = {"cpu": 1, "cuda": 8}
+# a CPU's cores busy; on a GPU their memory is dearer.
+AHEAD = {"cpu": 2, "cuda": 8}
 REFILL = 16  # Once one row in so many is free, others take their places.
 
 
@@ -164,7 +164,8 @@ def generate(model: Transformer, prompts: Sequence[Sequence[int]], sampling: Sam
     capacity = min(bucket(max(map(len, own)) + max_new), model.config.context - P)
     device = model.table.device
     # Never none: a compiler takes equal sizes, here of all rows and of those decoded, for one.
-    ahead = max(1, min(N - rows, rows // AHEAD[device.type]))
+    ahead = max(1, min(N - rows, rows // AHEAD[device.type],
+                       READ_TOKENS[device.type] // max(map(len, own))))
     state = Slots(model, rows + ahead, capacity, N, max_new,
                   model.read_once(prompts[0][:P]) if P else None)
     uniforms = torch.cat((uniforms, uniforms[:1])).to(device)
