@@ -12,7 +12,8 @@ FENCE = "```"
 HEAD = """Written by `python -m benchmarks NAME --write`; never edited by hand. `ratio` above 1:
 ours is better, by that factor. `compiled`: ours is fused by torch.compile (--compile True).
 `floor`: the same matrix products and attention calls, alone. `others`: processors that others used
-in the worst round kept. Peers run in a process of their own, in turns with ours.
+in the worst round kept. Peers run in a process of their own, in turns with ours; before commit
+54be571 they ran in ours.
 """
 
 
