@@ -4,6 +4,7 @@ import ctypes
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -75,6 +76,7 @@ def device_of(common: Common) -> torch.device:
     return torch.device(common.device)
 
 
+@cache
 def keep_memory() -> None:
     """Let the C library keep what is freed for the tensors that come next, all of one step's.
 
@@ -107,9 +109,9 @@ def fused(model: torch.nn.Module, common: Common) -> torch.nn.Module:
     for module in model.modules():
         if isinstance(module, Transformer):
             module.recompute = common.recompute
-    wanted = device_of(common).type == "cuda" if common.compile is None else common.compile
+    on_cpu = device_of(common).type == "cpu"
+    wanted = not on_cpu if common.compile is None else common.compile
     if wanted:
-        on_cpu = device_of(common).type == "cpu"
         # Calls that C++ makes are shorter than Python's, which counts where each computes little.
         model.compile(dynamic=True, options={"cpp_wrapper": on_cpu})
         for module in model.modules():
