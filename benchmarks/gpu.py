@@ -18,8 +18,9 @@ from benchmarks.setting import Setting
 from benchmarks.shapes import EIGHT_B, ONE_B, counted, described, random_model, random_tokens
 from benchmarks.steps import actors, learn, ppo_step
 from model.adapters import LoRA
-from model.generate import Slots, Steps, start
+from model.generate import Steps, start
 from model.sampling import Sampling
+from model.slots import Slots
 from model.transformer import ModelConfig, Transformer
 from rl.options import PPOOptions
 from training.optimizer import adamw

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model.batches import READ_TOKENS, batches_by_length, in_parts
-from model.cache import KVCache
+from model.batches import READ_TOKENS, batches_by_length
 from model.errors import PromptError
-from model.sampling import Sampling, sample_token
+from model.sampling import Sampling
 from model.sharing import families, pack, row_length, shared_by_all
+from model.slots import Slots, sizes
 from model.transformer import Transformer
 
 Cut = Callable[[list[int]], int | None]  # tokens so far -> how many to keep, once they must stop
@@ -40,60 +40,6 @@ class Completion:
     tokens: list[int]
     logprobs: list[float]
     ended: bool
-
-
-class Slots:
-    """The state of decoding: which record each row holds and where it stands.
-
-    The first rows are decoded, as many as a step is told; others hold what was read ahead.
-    """
-
-    def __init__(self, model: Transformer, rows: int, capacity: int, records: int, max_new: int,
-                 after: KVCache | None):
-        config, weight = model.config, model.lm_head.weight
-        # One slot more than is ever looked at: a compiler takes equal sizes for one.
-        self.cache = KVCache(config.layers, rows, config.kv_heads, capacity + 1, config.head_dim,
-                             weight.dtype, weight.device, after)
-        self.capacity = capacity
-        device = weight.device
-        # Row `records` of the outputs takes what idle slots write, column `max_new` what is drawn
-        # between a row's last token and the next look of the host.
-        self.tokens = torch.zeros(records + 1, max_new + 1, dtype=torch.int64, device=device)
-        self.logprobs = torch.zeros(records + 1, max_new + 1, device=device)
-        self.record = torch.full((rows,), records, device=device)
-        self.token = torch.zeros(rows, dtype=torch.int64, device=device)
-        self.slot = torch.zeros(rows, dtype=torch.int64, device=device)
-        self.step = torch.zeros(rows, dtype=torch.int64, device=device)
-
-    def place(self, rows: Tensor, records: Tensor, lengths: Tensor) -> None:
-        """Let `rows` hold `records`, their prompts of `lengths` tokens read, no token drawn yet."""
-        self.record[rows] = records
-        self.slot[rows] = lengths - 1
-        self.step[rows] = -1
-
-    def draw(self, rows: Tensor | slice, logits: Tensor, uniforms: Tensor,
-             sampling: Sampling) -> None:
-        """Draw the next token of `rows` from `logits` (len(rows), V) and keep it."""
-        step = (self.step[rows] + 1).clamp_max(sampling.max_new)
-        record = self.record[rows]
-        noise = uniforms[record, step.clamp_max(sampling.max_new - 1)]
-        token, logprob = sample_token(logits, noise, sampling)
-        self.tokens[record, step] = token
-        self.logprobs[record, step] = logprob
-        self.token[rows], self.step[rows] = token, step
-        self.slot[rows] = (self.slot[rows] + 1).clamp_max(self.capacity - 1)
-
-    def move(self, moves: Sequence[tuple[int, int]], length: int) -> None:
-        """Of each (to, from), let the one row hold what the other held, at most `length` slots."""
-        if not moves:
-            return
-        to, source = torch.tensor(moves, device=self.slot.device).unbind(1)
-        self.cache.move(to, source, length)
-        for held in (self.token, self.slot, self.step):
-            held[to] = held[source]
-        records = self.record[source]
-        self.record[source] = len(self.tokens) - 1
-        self.record[to] = records
 
 
 def step(model: Transformer, state: Slots, uniforms: Tensor, sampling: Sampling,
@@ -172,36 +118,35 @@ def generate(model: Transformer, prompts: Sequence[Sequence[int]], sampling: Sam
     steps = Steps(model, state, uniforms, sampling)
     waiting = in_turn(own)
     parts = PARTS[device.type] if N > rows else 1
-    held: list[int | None] = [None] * (rows + ahead)
     tokens: list[list[int]] = [[] for _ in range(N)]
     ended = [False] * N
     while True:
-        free = held[:rows].count(None)
-        if waiting or held[rows:].count(None) < ahead:
+        free = state.held[:rows].count(None)
+        if waiting or state.held[rows:].count(None) < ahead:
             if REFILL * free >= rows:
-                settle(state, held, reached(held, own, tokens), [*sizes(rows, parts), ahead])
-                if waiting and held[rows:].count(None) == ahead:
-                    read_ahead(model, state, held, own, waiting, uniforms, sampling)
+                state.settle(reached(state.held, own, tokens), [*sizes(rows, parts), ahead])
+                if waiting and state.held[rows:].count(None) == ahead:
+                    read_ahead(model, state, own, waiting, uniforms, sampling)
         elif 4 * free >= rows:
             # Nothing waits: fewer rows end what is left.
             rows -= free
             if not rows:
                 break
-            settle(state, held, reached(held, own, tokens),
-                   [*sizes(rows, parts), len(held) - rows])
-        lengths = iter(reached(held[:rows], own, tokens))
+            state.settle(reached(state.held, own, tokens),
+                         [*sizes(rows, parts), len(state.held) - rows])
+        lengths = iter(reached(state.held[:rows], own, tokens))
         reach = [(size, max(1, *itertools.islice(lengths, size))) for size in sizes(rows, parts)]
         for further in range(1, 1 + min(stride, max_new - 1)):
             steps([(size, min(length + further, capacity)) for size, length in reach])
         finished = 0
         for row, drawn in enumerate(state.tokens[state.record[:rows]].tolist()):
-            if (n := held[row]) is None:
+            if (n := state.held[row]) is None:
                 continue
             count = min(max(len(tokens[n]), 1) + stride, max_new)
             tokens[n], ended[n] = finish(drawn[:count], end_tokens, cut)
             if ended[n] or count == max_new:
-                held[row], finished = None, finished + 1
-                state.record[row] = N
+                state.release(row)
+                finished += 1
         advanced(finished)
     logprobs = state.logprobs.tolist()
     return [Completion(kept, logprobs[n][: len(kept)], ended[n]) for n, kept in enumerate(tokens)]
@@ -228,39 +173,6 @@ def reached(held: Sequence[int | None], prompts: Sequence[list[int]],
     return [0 if n is None else len(prompts[n]) + max(len(tokens[n]), 1) for n in held]
 
 
-def sizes(rows: int, parts: int) -> list[int]:
-    """How many of `rows` each part has; a single part where they are few."""
-    return [len(part) for part in in_parts(range(rows), parts if rows >= 2 * parts else 1)]
-
-
-def settle(state: Slots, held: list[int | None], lengths: Sequence[int],
-           sizes: Sequence[int]) -> None:
-    """Let the longest rows stand first, in place, so that later parts have the free ones; the last
-    part is that of rows which are not decoded.
-    """
-    moves, decoded = longest_first(lengths, sizes), sum(sizes[:-1])
-    # Apart, for what was read ahead is short.
-    for moved in ([move for move in moves if move[1] < decoded],
-                  [move for move in moves if move[1] >= decoded]):
-        state.move(moved, max((lengths[source] for _, source in moved), default=0))
-    for to, source in moves:
-        held[to], held[source] = held[source], None
-
-
-def longest_first(lengths: Sequence[int], sizes: Sequence[int]) -> list[tuple[int, int]]:
-    """Moves (to, from) after which no free row, whose length is 0, stands in an earlier part than a
-    row that is held; the longest go first. `sizes`: rows of each part.
-    """
-    left, moves = list(lengths), []
-    for size, end in zip(sizes, itertools.accumulate(sizes), strict=True):
-        for row in range(end - size, end):
-            longest = max(range(end, len(left)), key=left.__getitem__, default=row)
-            if left[row] == 0 < left[longest]:
-                moves.append((row, longest))
-                left[row], left[longest] = left[longest], 0
-    return moves
-
-
 def in_turn(prompts: Sequence[list[int]]) -> list[int]:
     """Indices of all prompts, the first to be read last: short before long, families together."""
     groups = families(prompts)
@@ -268,14 +180,11 @@ def in_turn(prompts: Sequence[list[int]]) -> list[int]:
     return [n for group in groups for n in group]
 
 
-def read_ahead(model: Transformer, state: Slots, held: list[int | None],
-               prompts: Sequence[list[int]], waiting: list[int], uniforms: Tensor,
-               sampling: Sampling) -> None:
+def read_ahead(model: Transformer, state: Slots, prompts: Sequence[list[int]],
+               waiting: list[int], uniforms: Tensor, sampling: Sampling) -> None:
     """Read so many of the prompts that wait, the last first, as there are free rows."""
-    free = [row for row, n in enumerate(held) if n is None]
+    free = [row for row, n in enumerate(state.held) if n is None]
     fresh = [waiting.pop() for _ in free[: len(waiting)]]
-    for row, n in zip(free, fresh, strict=False):
-        held[row] = n
     start(model, state, prompts, fresh, free[: len(fresh)], uniforms, sampling)
 
 
@@ -293,7 +202,7 @@ def start(model: Transformer, state: Slots, prompts: Sequence[list[int]],
         at, counts = packed.at([range(len(fresh[n]) - 1, len(fresh[n])) for n in order])
         into = torch.tensor([rows[n] for n in order], device=device)
         hidden = model.prefill(packed, state.cache, into, at)[counts]
-        state.place(into, torch.tensor([records[n] for n in order], device=device),
+        state.place(into, [records[n] for n in order],
                     torch.tensor([len(fresh[n]) for n in order], device=device))
         state.draw(into, model.logits(hidden), uniforms, sampling)
 

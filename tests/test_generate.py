@@ -14,11 +14,12 @@ from torch._dynamo.backends.common import aot_autograd
 from model import generate as model_generate
 from model.batches import in_parts
 from model.cache import KVCache
-from model.generate import Completion, bucket, generate, longest_first, start
+from model.generate import Completion, bucket, generate, start
 from model.noise import uniforms
 from model.sampling import Sampling, filtered, sample_token
 from model.scoring import score_continuations
 from model.sharing import pack
+from model.slots import Slots, longest_first
 from model.text import cut_at
 from model.transformer import ModelConfig, Transformer, at_columns
 
@@ -239,7 +240,7 @@ def test_a_fused_step_writes_its_tokens_alone_and_copies_no_cache(tiny) -> None:
         return make_boxed_func(graph.forward)
 
     model, capacity = tiny(layers=2), 23
-    state = model_generate.Slots(model, 3, capacity, 5, 4, None)
+    state = Slots(model, 3, capacity, 5, 4, None)
     with torch.inference_mode():
         start(model, state, [list(range(9))] * 3, [0, 1, 2], [0, 1, 2], noise(6, 4), Sampling(4))
         torch.compile(model_generate.step, fullgraph=True, backend=aot_autograd(fw_compiler=kept))(
@@ -294,7 +295,7 @@ def test_a_row_that_moves_goes_on_as_it_was(tiny) -> None:
     model, prompts = tiny(layers=2), [[1, 2, 3], [4, 5, 6, 7, 8]]
 
     def drawn(moved: bool) -> list[int]:
-        state = model_generate.Slots(model, 2, 16, 2, 6, None)
+        state = Slots(model, 2, 16, 2, 6, None)
         start(model, state, prompts, [0, 1], [0, 1], noise(3, 6), Sampling(6))
         for n in range(4):
             if n == 2 and moved:
