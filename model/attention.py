@@ -3,11 +3,18 @@
 Dimension letters as of transformer.py; P slots of what all rows begin with.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+# What `scaled_dot_product_attention` calls on a CPU, which tells no softmax's sum.
+ATTEND = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+ATTEND_BACKWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+KERNEL_KEYS = 512  # that it computes at once, seen or not
+BLOCK = 64
+AT_ONCE = 2048  # tokens
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]  # (q, k, v) -> mixed values, (B, H, T, C)
 
@@ -20,9 +27,61 @@ def attend_causally(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Ten
     if q.device.type == "cpu" and q.dtype == torch.bfloat16:
         with torch.autocast("cpu", enabled=False):
             return attend_causally(q.float(), k.float(), v.float(), mask).to(q.dtype)
+    # A compiler would make a graph for each number of blocks.
+    whole = torch.compiler.is_compiling() or q.device.type != "cpu" or q.dtype != torch.float32
+    if mask is None and not whole and 2 * BLOCK < q.shape[2] <= KERNEL_KEYS:
+        return InBlocks.apply(q, k, v)
     return F.scaled_dot_product_attention(
         q, k, v, attn_mask=mask, is_causal=mask is None, enable_gqa=q.shape[1] != k.shape[1]
     )
+
+
+class InBlocks(torch.autograd.Function):
+    """Plain causal attention of (B, H, T, C) over (B, K, T, C), float32 on a CPU.
+
+    torch's kernel computes every query over all of up to KERNEL_KEYS keys and then leaves out those
+    ahead. Here it is given a block of queries and the keys up to their last; for the gradient a
+    block of keys and the queries from their first on, since of all keys only the output and the
+    softmax's sum are needed (Dao et al. 2022, algorithm 4). So little more than the triangle is
+    computed; a few rows at a time, which stay in the processor's cache.
+    """
+
+    @staticmethod
+    def forward(ctx, q: Tensor, k: Tensor, v: Tensor) -> Tensor:  # noqa: ANN001
+        T, mixed, sums = q.shape[2], torch.empty_like(q), torch.empty_like(q[..., 0])
+        ahead = torch.full((T, T), -torch.inf).triu_(1)
+        for asking, keys, values, out, total in few_rows(q, k, v, mixed, sums):
+            for end in range(BLOCK, T + BLOCK, BLOCK):
+                block = slice(end - BLOCK, end)
+                out[:, :, block], total[:, :, block] = ATTEND(
+                    asking[:, :, block], keys[:, :, :end], values[:, :, :end],
+                    attn_mask=ahead[block, :end])
+        ctx.save_for_backward(q, k, v, mixed, sums)
+        return mixed
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # noqa: ANN001
+        q, k, v, mixed, sums = ctx.saved_tensors
+        by_q, by_k, by_v = (torch.empty_like(x) for x in (q, k, v))
+        for asking, keys, values, into_q, into_k, into_v, *rest in few_rows(
+                q, k, v, by_q, by_k, by_v, mixed, sums, gradient):
+            for start in range(0, q.shape[2], BLOCK):
+                block = slice(start, start + BLOCK)
+                out, total, given = (x[:, :, start:] for x in rest)
+                part, into_k[:, :, block], into_v[:, :, block] = ATTEND_BACKWARD(
+                    given, asking[:, :, start:], keys[:, :, block], values[:, :, block], out, total,
+                    0.0, True)
+                if start:
+                    into_q[:, :, start:] += part
+                else:
+                    into_q.copy_(part)
+        return by_q, by_k, by_v
+
+
+def few_rows(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Views of tensors (B, heads, T, ...) of as many rows as hold AT_ONCE tokens, or one."""
+    rows = max(1, AT_ONCE // tensors[0].shape[2])
+    return zip(*(x.split(rows) for x in tensors), strict=True)
 
 
 def attend_from_one(q: Tensor, k: Tensor, v: Tensor, mask: Tensor,

@@ -300,9 +300,9 @@ class Transformer(nn.Module):
         every = torch.cat([group.flatten() for group in tokens])[None]
         last = self.config.layers - 1
         if at is None:
-            return self.run(every, positions[None], lambda layer: attend)[0]
+            return self.run(every, positions[None], lambda layer: attend).squeeze(0)
         return self.run(every, positions[None], lambda layer: (
-            attend_last if layer == last else attend), at[None])[0]
+            attend_last if layer == last else attend), at[None]).squeeze(0)
 
     def prefill(self, packed: Packed, cache: KVCache, rows: Tensor, at: Tensor) -> Tensor:
         """Hidden states (B, M, D) of columns `at` (B, M) of `packed`, whose N sequences go on

@@ -82,7 +82,8 @@ def token_loss(model: nn.Module, hidden: Tensor, targets: Tensor, loss: PartialL
         of_target = every.gather(1, targets[rows, None])[:, 0]
         probabilities = every.exp() if entropy else every.exp_()
         of_all = -_row_products(probabilities, every) if entropy else None
-        part, slope, entropy_slope = _slopes(loss, of_target, of_all, rows)
+        part, *slopes = _slopes(loss, of_target, of_all, rows)
+        slope, entropy_slope = (each if each is None else each / temperature for each in slopes)
         # d log p(target) = onehot - p, and d entropy = -p (log p + entropy), a logit each.
         if entropy_slope is not None:
             every.add_(of_all[:, None]).mul_(entropy_slope[:, None]).add_(slope[:, None])
@@ -90,7 +91,6 @@ def token_loss(model: nn.Module, hidden: Tensor, targets: Tensor, loss: PartialL
         else:
             by_logit = probabilities.mul_(-slope[:, None])
         by_logit.scatter_add_(1, targets[rows, None], slope[:, None])
-        by_logit /= temperature
         gradient[rows] = by_logit.to(weight.dtype) @ weight
         if weight.requires_grad:
             _add_product(weight, by_logit.mT, states[rows])
