@@ -11,7 +11,7 @@ from cai.records import InputError
 from model.checkpoint import load_model, load_tokenizer
 from model.sampling import Sampling
 from model.text import Sampler
-from training.options import Common, Flat, device_of, fused, require, start
+from training.options import Common, Flat, device_of, frozen, require, start
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def main(options: Options) -> None:
     tokenizer = load_tokenizer(options.model)
     room = model.config.context - options.max_new
     require(room >= 1, "max_new", options.max_new, f"less than the context, {model.config.context}")
-    sample = Sampler(fused(model, options.common), tokenizer,
+    sample = Sampler(frozen(model, options.common), tokenizer,
                      Sampling(options.max_new, options.temperature), formats.STOP)
     turns: list[str] = []
 

@@ -49,7 +49,7 @@ from model.text import ChoiceScorer, PreferenceScorer, Sampler
 from model.transformer import Transformer
 from rl.diagnose import policy_numbers
 from training.log import Log
-from training.options import Common, Flat, device_of, fused, require, start
+from training.options import Common, Flat, device_of, frozen, require, start
 from training.stage import Stage, write_json
 from world import people, requests, truth
 from world.replies import offers
@@ -164,14 +164,14 @@ def load(options: Options, folder: Path) -> Transformer:
 
 def sampler(options: Options, folder: Path, log: Log, temperature: float = 1.0) -> Sampler:
     """Samples replies from the checkpoint in `folder`."""
-    return Sampler(fused(load(options, folder), options.common), load_tokenizer(folder),
+    return Sampler(frozen(load(options, folder), options.common), load_tokenizer(folder),
                    Sampling(options.max_new, temperature), formats.STOP, options.rows,
                    log.advanced)
 
 
 def choice_scorer(options: Options, folder: Path) -> ChoiceScorer:
     """Scores options by the model in `folder`."""
-    return ChoiceScorer(fused(load(options, folder), options.common), load_tokenizer(folder))
+    return ChoiceScorer(frozen(load(options, folder), options.common), load_tokenizer(folder))
 
 
 def judge_in(options: Options, folder: Path) -> Judge:
@@ -185,7 +185,7 @@ def judge_in(options: Options, folder: Path) -> Judge:
 def preference_scorer(options: Options, folder: Path) -> evaluation.Score:
     """Scores replies to dialogues by the preference model in `folder`."""
     model = load_scalar_model(folder, device_of(options.common)).eval()
-    score = PreferenceScorer(fused(model, options.common), load_tokenizer(folder))
+    score = PreferenceScorer(frozen(model, options.common), load_tokenizer(folder))
     return lambda turns, replies: score(list(map(formats.reply_prompt, turns)), replies)
 
 

@@ -21,7 +21,7 @@ from cai.records import Comparison, InputError, Label, Prompt, record_id, write_
 from model.checkpoint import AnyTokenizer, load_model, load_tokenizer
 from model.sampling import Sampling
 from model.text import ChoiceScorer, Sampler
-from training.options import Common, Flat, device_of, fused, require, start
+from training.options import Common, Flat, device_of, frozen, require, start
 from training.stage import Stage
 from world.people import helpful_votes, votes
 from world.replies import drafts, draw, write
@@ -170,8 +170,8 @@ def main(options: Options) -> dict:
             f"at most {len(constitution.feedback)}, the constitution's")
     device = device_of(options.common)
     tokenizer = load_tokenizer(options.model)
-    model = fused(load_model(options.model, device=device), options.common)
-    judge = ChoiceScorer(fused(load_model(options.judge, device=device), options.common),
+    model = frozen(load_model(options.model, device=device), options.common)
+    judge = ChoiceScorer(frozen(load_model(options.judge, device=device), options.common),
                          load_tokenizer(options.judge))
     red_team = (read_fitting(options.red_team, fits(options, constitution, tokenizer,
                                                     model.config.context, judge),

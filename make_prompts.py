@@ -11,7 +11,7 @@ from cai.records import InputError, write_jsonl
 from model.checkpoint import load_model, load_tokenizer
 from model.sampling import Sampling
 from model.text import Sampler
-from training.options import Common, Flat, device_of, fused, require, start
+from training.options import Common, Flat, device_of, frozen, require, start
 from training.stage import Stage
 
 
@@ -73,7 +73,7 @@ def main(options: Options) -> dict:
             f"{model.config.context} (--words bounds them)")
     tries = options.count * options.tries
     with stage.log(tries, unit="text") as log:
-        sampler = Sampler(fused(model, options.common), tokenizer,
+        sampler = Sampler(frozen(model, options.common), tokenizer,
                           Sampling(options.max_new, options.temperature), (END,), options.rows,
                           log.advanced)
 

@@ -17,7 +17,7 @@ from model.checkpoint import AnyTokenizer, load_model, load_tokenizer
 from model.sampling import Sampling
 from model.text import Sampler
 from model.transformer import Transformer
-from training.options import Common, Flat, device_of, fused, require, start
+from training.options import Common, Flat, device_of, frozen, require, start
 from training.stage import Stage
 from world.requests import prompts as world_prompts
 
@@ -81,7 +81,7 @@ def fits(kind: str, options: Options, constitution: Constitution, tokenizer: Any
 def loaded(folder: Path, common: Common) -> tuple[Transformer, AnyTokenizer]:
     """The model in a checkpoint folder and its tokenizer."""
     model = load_model(folder, device=device_of(common))
-    return fused(model, common), load_tokenizer(folder)
+    return frozen(model, common), load_tokenizer(folder)
 
 
 def main(options: Options) -> dict:

@@ -32,6 +32,7 @@ from training.options import (
     Common,
     Flat,
     device_of,
+    frozen,
     fused,
     precision,
     require,
@@ -141,13 +142,12 @@ class Actors:
         generator = torch.Generator().manual_seed(options.common.seed)
         self.policy = branch(self.reference, options.lora, generator)
         self.value = self.start_of_value(judge, options, generator).to(device)
-        for model in (self.reference, judge):
-            model.requires_grad_(False)
         self.reward = reward or preference(judge, options.preference_model, options.common)
         self.held_out = (preference(load_scalar_model(options.held_out, device, dtype, trunk),
                                     options.held_out, options.common)
                          if options.held_out else self.reward)
-        for model in (self.policy, self.reference, self.value):
+        frozen(self.reference, options.common)
+        for model in (self.policy, self.value):
             fused(model, options.common)
 
     def start_of_value(self, judge: ScalarModel, options: Options,
@@ -172,8 +172,7 @@ class Actors:
 
 def preference(model: ScalarModel, folder: Path, common: Common) -> Reward:
     """The preference model loaded from `folder`, frozen, as a reward of dialogues and replies."""
-    model.requires_grad_(False)
-    score = PreferenceScorer(fused(model, common), load_tokenizer(folder))
+    score = PreferenceScorer(frozen(model, common), load_tokenizer(folder))
     return lambda turns, replies: score([formats.reply_prompt(each) for each in turns], replies)
 
 

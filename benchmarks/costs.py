@@ -28,7 +28,7 @@ from model.generate import generate
 from model.sampling import Sampling
 from model.transformer import ModelConfig
 from training.optimizer import adamw
-from training.options import fused
+from training.options import frozen, fused
 from training.stage import ROOT
 
 CACHED, ROWS = (256, 512, 1024, 2048, 4096), 4
@@ -48,7 +48,7 @@ def decode_slope(setting: Setting) -> Result:
     device, span = setting.device, setting.scaled(SPAN, 4)
     lengths = [setting.scaled(length, 4 + n) for n, length in enumerate(CACHED)]
     config = replace(setting.shape(TINY), context=lengths[-1] + span + 1)
-    model = fused(random_model(config, device), setting.common())
+    model = frozen(random_model(config, device), setting.common())
     works: dict[str, Callable[[], object]] = {}
     for length in lengths:
         prompts = random_tokens(ROWS, length, config.vocab_size)

@@ -15,7 +15,7 @@ from benchmarks.shapes import TINY, described, random_model, random_tokens
 from model.generate import generate
 from model.sampling import Sampling
 from model.transformer import ModelConfig
-from training.options import fused
+from training.options import frozen
 
 PROMPT, NEW = 48, 64
 MEAN, CAP = 32, 128  # of the stop lengths
@@ -32,7 +32,7 @@ def plain(setting: Setting, config: ModelConfig = TINY, batch: int = 64, prompt:
     """All rows to full length, none ending before; against `generate` with its dynamic cache."""
     config, device, rows = setting.shape(config), setting.device, setting.scaled(batch)
     prompt, new = (16, 8) if setting.toy else (prompt, new)
-    model = fused(random_model(config, device, dtype), setting.common())
+    model = frozen(random_model(config, device, dtype), setting.common())
     prompts, uniforms = random_tokens(rows, prompt, config.vocab_size), noise(rows, new)
     return compare(
         setting, lambda: generate(model, prompts, Sampling(new), uniforms, (), rows=rows),
@@ -81,7 +81,7 @@ def stopping(setting: Setting) -> Result:
     """Sequences that end at drawn lengths: slots are refilled here, batches of 64 wait there."""
     config, device = setting.shape(TINY), setting.device
     rows, batch = setting.scaled(512), setting.scaled(64)
-    model = fused(random_model(config, device), setting.common())
+    model = frozen(random_model(config, device), setting.common())
     prompts, lengths = random_tokens(rows, PROMPT, config.vocab_size), stop_lengths(rows)
     uniforms, end = stopping_noise(lengths), config.vocab_size - 1
 

@@ -24,7 +24,7 @@ from model.slots import Slots
 from model.transformer import ModelConfig, Transformer
 from rl.options import PPOOptions
 from training.optimizer import adamw
-from training.options import fused, trunk_dtype
+from training.options import frozen, fused, trunk_dtype
 
 PROMPT, SPAN = 128, 128
 BATCH, LENGTH = 16, 2048  # of a training step: 32,768 tokens
@@ -88,7 +88,7 @@ def decode(setting: Setting, batch: int) -> Result:
     """Bytes that a decode step must read, a second, against the measured read bandwidth."""
     config, device = setting.shape(EIGHT_B), setting.device
     prompt, span = (16, 8) if setting.toy else (PROMPT, SPAN)
-    model = fused(random_model(config, device, torch.bfloat16), setting.common())
+    model = frozen(random_model(config, device, torch.bfloat16), setting.common())
     read, size = reading(setting)
     with torch.inference_mode():
         timing = in_turns({"ours": timed(decoding(model, batch, prompt, span), device),

@@ -11,7 +11,7 @@ from benchmarks.setting import Setting
 from benchmarks.shapes import TINY, described, random_model, random_tokens
 from model.scoring import score_choices, score_continuations
 from model.transformer import ModelConfig
-from training.options import fused
+from training.options import frozen
 
 LENGTH, CHUNK = 256, 8  # tokens a row; rows of a forward of the peer, which is its best
 SHARED, OWN, SAME = 640, 128, 64  # examples; a question; what both its orders begin with
@@ -23,7 +23,7 @@ def continuations(setting: Setting, config: ModelConfig,
                   dtype: torch.dtype = torch.float32) -> Result:
     """Log-probs of 64 x 256 tokens, the first one given."""
     config, device, rows = setting.shape(config), setting.device, setting.scaled(64)
-    model = fused(random_model(config, device, dtype), setting.common())
+    model = frozen(random_model(config, device, dtype), setting.common())
     texts = random_tokens(rows, LENGTH, config.vocab_size)
     return compare(
         setting, lambda: score_continuations(model, [text[:1] for text in texts],
@@ -53,7 +53,7 @@ def questions(count: int, vocab_size: int) -> list[list[int]]:
 def feedback(setting: Setting) -> Result:
     """Scores of two answers to each question in both orders; a full forward a prompt there."""
     config, device, count = setting.shape(TINY), setting.device, setting.scaled(256)
-    model = fused(random_model(config, device), setting.common())
+    model = frozen(random_model(config, device), setting.common())
     prompts = questions(count, config.vocab_size)
     batch = BATCH_TOKENS // (SHARED + OWN)
     return compare(

@@ -23,7 +23,7 @@ from rl.options import PPOOptions
 from rl.rollout import Rollout, pack, response_logprobs, response_logprobs_and_values
 from rl.update import estimate, penalised_rewards, ppo_update
 from training.optimizer import Optimizers, adamw, clip_gradients, take_step
-from training.options import Common, fused, precision
+from training.options import Common, frozen, fused, precision
 
 
 def learn(model: Transformer, optimizers: Optimizers, rows: Sequence[list[int]],
@@ -77,9 +77,9 @@ def actors(model: Transformer, common: Common, shared: bool = False,
     reward = ScalarModel(branch(model, lora)).to(model.table.device)
     policy = branch(reference, lora) if lora.lora_rank else model
     value = (ScalarModel(policy).to(model.table.device) if shared else branch(reward, lora))
-    for frozen in (reference, reward):
-        frozen.requires_grad_(False)
-    for each in (policy, reference, value, reward):
+    for each in (reference, reward):
+        frozen(each, common)
+    for each in (policy, value):
         fused(each, common)
     return Actors(policy, reference, value, reward,
                   (adamw(policy, 1e-6, eps=1e-5),

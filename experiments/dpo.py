@@ -23,7 +23,7 @@ from model.vocabulary import token_logprobs
 from rl.preference import accuracy, bradley_terry_loss, mixture_weights
 from rl.rollout import grouped, pack
 from training.optimizer import adamw, clip_gradients, linear, take_step
-from training.options import Common, Flat, device_of, fused, precision, require
+from training.options import Common, Flat, device_of, frozen, fused, precision, require
 from training.stage import Stage
 
 
@@ -104,14 +104,14 @@ def main(options: Options) -> dict:
     device = device_of(options.common)
     tokenizer = load_tokenizer(options.model)
     policy = load_model(options.model, device=device)
-    reference = copy.deepcopy(policy).requires_grad_(False)
+    reference = copy.deepcopy(policy)
     pairs = tokenised(read_jsonl(options.comparisons, Comparison), options, tokenizer,
                       policy.config.context)
     if not pairs:
         raise InputError(f"{options.comparisons}: found no pair of different replies that fits "
                          "the context, expected some")
-    for model in (policy, reference):
-        fused(model, options.common)
+    fused(policy, options.common)
+    frozen(reference, options.common)
     generator = torch.Generator().manual_seed(options.common.seed)
     optimizer = adamw(policy, options.rate, eps=1e-5)
     steps = [step for _ in range(options.epochs)

@@ -22,7 +22,7 @@ from cai.targets import label_preference, normalised, soft_target
 from model.checkpoint import load_model, load_scalar_model, load_tokenizer
 from model.sampling import Sampling
 from model.text import PreferenceScorer, Sampler
-from training.options import Common, Flat, device_of, fused, require
+from training.options import Common, Flat, device_of, frozen, require
 from training.stage import Stage
 from world import truth
 from world.requests import parse
@@ -232,14 +232,14 @@ def asked(options: Options, kind: str, count: int) -> list[Prompt]:
 def sampler(options: Options, folder: Path) -> Sampler:
     """Samples replies from a checkpoint at temperature 1."""
     model = load_model(folder, device=device_of(options.common)).eval()
-    return Sampler(fused(model, options.common), load_tokenizer(folder), Sampling(options.max_new),
+    return Sampler(frozen(model, options.common), load_tokenizer(folder), Sampling(options.max_new),
                    formats.STOP, options.rows)
 
 
 def scorer(options: Options, folder: Path) -> PreferenceScorer:
     """Scores replies by a scalar model."""
     model = load_scalar_model(folder, device_of(options.common)).eval()
-    return PreferenceScorer(fused(model, options.common), load_tokenizer(folder))
+    return PreferenceScorer(frozen(model, options.common), load_tokenizer(folder))
 
 
 def snapshots(options: Options) -> dict[int, Path]:

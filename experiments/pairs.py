@@ -9,7 +9,7 @@ from cai.records import KINDS, write_jsonl
 from model.checkpoint import load_model, load_tokenizer
 from model.sampling import Sampling
 from model.text import Sampler
-from training.options import Common, Flat, device_of, fused, require
+from training.options import Common, Flat, device_of, frozen, require
 from training.stage import Stage
 from world.requests import prompts as world_prompts
 
@@ -48,7 +48,7 @@ def main(options: Options) -> dict:
     prompts = [] if options.prompts else [
         prompt for kind, count in counts for prompt in world_prompts("test", count, seed, kind)]
     model = load_model(options.model, device=device_of(options.common)).eval()
-    sample = Sampler(fused(model, options.common), load_tokenizer(options.model),
+    sample = Sampler(frozen(model, options.common), load_tokenizer(options.model),
                      Sampling(options.max_new), formats.STOP, options.rows)
     pairs = sample_pairs(prompts, sample, seed=seed)
     write_jsonl(stage.path / "pairs.jsonl", pairs)

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-import torch.nn.functional as F
 
 from model import attention
 from model.attention import InBlocks, attend_causally

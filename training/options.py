@@ -103,8 +103,7 @@ def trunk_dtype(lora: LoRA, common: Common) -> torch.dtype:
 def fused(model: torch.nn.Module, common: Common) -> torch.nn.Module:
     """`model`, compiled in place where asked; its keys do not change.
 
-    A step in groups has as many shapes as lengths: there all but attention is fused. On a CPU the
-    matrices of the layers then lie in memory by columns: products of few rows are faster so.
+    A step in groups has as many shapes as lengths: there all but attention is fused.
     """
     for module in model.modules():
         if isinstance(module, Transformer):
@@ -117,13 +116,18 @@ def fused(model: torch.nn.Module, common: Common) -> torch.nn.Module:
         for module in model.modules():
             if isinstance(module, Trunk | Block):
                 module.fused = True
-        if on_cpu:
-            by_columns(model)
     return model
 
 
-def by_columns(model: torch.nn.Module) -> None:
-    """Let the matrices of the layers lie in memory by columns, in place; nothing else changes."""
-    for block in (each for each in model.modules() if isinstance(each, Block)):
-        for matrix in (each for each in block.parameters() if each.dim() == 2):
-            matrix.data = matrix.data.mT.contiguous().mT
+def frozen(model: torch.nn.Module, common: Common) -> torch.nn.Module:
+    """`model` to be read alone, compiled in place where asked.
+
+    On a CPU the matrices of its layers then lie in memory by columns: products of few rows are
+    faster so. What is learnt stays by rows, for torch's fused AdamW goes by memory, not by place.
+    """
+    model.requires_grad_(False)
+    if common.compile and device_of(common).type == "cpu":
+        for block in (each for each in model.modules() if isinstance(each, Block)):
+            for matrix in (each for each in block.parameters() if each.dim() == 2):
+                matrix.data = matrix.data.mT.contiguous().mT
+    return fused(model, common)
