@@ -13,8 +13,8 @@ from torch import Tensor
 ATTEND = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 ATTEND_BACKWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 KERNEL_KEYS = 512  # that it computes at once, seen or not
-BLOCK = 64
-AT_ONCE = 2048  # tokens
+BLOCK = 64  # queries or keys of a call
+AT_ONCE = 2048  # tokens of the rows of a call
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]  # (q, k, v) -> mixed values, (B, H, T, C)
 
