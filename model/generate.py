@@ -138,12 +138,13 @@ def generate(model: Transformer, prompts: Sequence[Sequence[int]], sampling: Sam
         reach = [(size, max(1, *itertools.islice(lengths, size))) for size in sizes(rows, parts)]
         for further in range(1, 1 + min(stride, max_new - 1)):
             steps([(size, min(length + further, capacity)) for size, length in reach])
-        finished = 0
-        for row, drawn in enumerate(state.tokens[state.record[:rows]].tolist()):
+        finished, begun = 0, [0 if n is None else len(tokens[n]) for n in state.held[:rows]]
+        for row, drawn in enumerate(state.drawn(begun, stride + 1)):
             if (n := state.held[row]) is None:
                 continue
-            count = min(max(len(tokens[n]), 1) + stride, max_new)
-            tokens[n], ended[n] = finish(drawn[:count], end_tokens, cut)
+            known = len(tokens[n])
+            count = min(max(known, 1) + stride, max_new)
+            tokens[n], ended[n] = finish(tokens[n], drawn[: count - known], end_tokens, cut)
             if ended[n] or count == max_new:
                 state.release(row)
                 finished += 1
@@ -207,10 +208,11 @@ def start(model: Transformer, state: Slots, prompts: Sequence[list[int]],
         state.draw(into, model.logits(hidden), uniforms, sampling)
 
 
-def finish(tokens: list[int], end_tokens: Sequence[int], cut: Cut | None) -> tuple[list[int], bool]:
-    """The tokens to keep of what was drawn so far, and whether they have ended."""
-    ends = [i for i, token in enumerate(tokens) if token in end_tokens]
-    kept = tokens[: ends[0] + 1] if ends else tokens
+def finish(tokens: list[int], drawn: list[int], end_tokens: Sequence[int],
+           cut: Cut | None) -> tuple[list[int], bool]:
+    """What to keep of `tokens` and of what was `drawn` since, and whether that has ended."""
+    ends = [i for i, token in enumerate(drawn) if token in end_tokens]
+    kept = tokens + (drawn[: ends[0] + 1] if ends else drawn)
     if cut is not None and (length := cut(kept)) is not None:
         return kept[:length], True
     return kept, bool(ends)

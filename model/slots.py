@@ -62,6 +62,13 @@ class Slots:
         self.token[rows], self.step[rows] = token, step
         self.slot[rows] = (self.slot[rows] + 1).clamp_max(self.capacity - 1)
 
+    def drawn(self, begun: Sequence[int], count: int) -> list[list[int]]:
+        """Of each of the first rows `count` tokens of its record, from its token `begun` on."""
+        device = self.token.device
+        columns = torch.tensor(begun, device=device)[:, None] + torch.arange(count, device=device)
+        records = self.record[: len(begun), None]
+        return self.tokens[records, columns.clamp_max(self.tokens.shape[1] - 1)].tolist()
+
     def move(self, moves: Sequence[tuple[int, int]], length: int) -> None:
         """Of each (to, from), let the one row hold what the other held, at most `length` slots."""
         if not moves:
