@@ -299,6 +299,7 @@ class Transformer(nn.Module):
 
         every = torch.cat([group.flatten() for group in tokens])[None]
         last = self.config.layers - 1
+        # Squeezed, not indexed: the gradient of an index is zeros of the whole, filled in.
         if at is None:
             return self.run(every, positions[None], lambda layer: attend).squeeze(0)
         return self.run(every, positions[None], lambda layer: (
