@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# What `scaled_dot_product_attention` calls on a CPU, which tells no softmax's sum.
+# What `scaled_dot_product_attention` calls on a CPU; these tell the softmax's sum, which it keeps.
 ATTEND = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 ATTEND_BACKWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 KERNEL_KEYS = 512  # that it computes at once, seen or not

@@ -124,7 +124,7 @@ def generate(model: Transformer, prompts: Sequence[Sequence[int]], sampling: Sam
         free = state.held[:rows].count(None)
         if waiting or state.held[rows:].count(None) < ahead:
             if REFILL * free >= rows:
-                state.settle(reached(state.held, own, tokens), [*sizes(rows, parts), ahead])
+                state.settle(reached(state.held, own, tokens), sizes(rows, parts))
                 if waiting and state.held[rows:].count(None) == ahead:
                     read_ahead(model, state, own, waiting, uniforms, sampling)
         elif 4 * free >= rows:
@@ -132,8 +132,7 @@ def generate(model: Transformer, prompts: Sequence[Sequence[int]], sampling: Sam
             rows -= free
             if not rows:
                 break
-            state.settle(reached(state.held, own, tokens),
-                         [*sizes(rows, parts), len(state.held) - rows])
+            state.settle(reached(state.held, own, tokens), sizes(rows, parts))
         lengths = iter(reached(state.held[:rows], own, tokens))
         reach = [(size, max(1, *itertools.islice(lengths, size))) for size in sizes(rows, parts)]
         for further in range(1, 1 + min(stride, max_new - 1)):
@@ -144,7 +143,7 @@ def generate(model: Transformer, prompts: Sequence[Sequence[int]], sampling: Sam
                 continue
             known = len(tokens[n])
             count = min(max(known, 1) + stride, max_new)
-            tokens[n], ended[n] = finish(tokens[n], drawn[: count - known], end_tokens, cut)
+            ended[n] = extend(tokens[n], drawn[: count - known], end_tokens, cut)
             if ended[n] or count == max_new:
                 state.release(row)
                 finished += 1
@@ -208,11 +207,11 @@ def start(model: Transformer, state: Slots, prompts: Sequence[list[int]],
         state.draw(into, model.logits(hidden), uniforms, sampling)
 
 
-def finish(tokens: list[int], drawn: list[int], end_tokens: Sequence[int],
-           cut: Cut | None) -> tuple[list[int], bool]:
-    """What to keep of `tokens` and of what was `drawn` since, and whether that has ended."""
-    ends = [i for i, token in enumerate(drawn) if token in end_tokens]
-    kept = tokens + (drawn[: ends[0] + 1] if ends else drawn)
-    if cut is not None and (length := cut(kept)) is not None:
-        return kept[:length], True
-    return kept, bool(ends)
+def extend(tokens: list[int], drawn: list[int], end_tokens: Sequence[int], cut: Cut | None) -> bool:
+    """Add to `tokens`, in place, what was `drawn` since, up to their end; whether that has come."""
+    end = next((i + 1 for i, token in enumerate(drawn) if token in end_tokens), None)
+    tokens += drawn[:end]
+    if cut is not None and (length := cut(tokens)) is not None:
+        del tokens[length:]
+        return True
+    return end is not None

@@ -86,10 +86,10 @@ class Slots:
     def settle(self, lengths: Sequence[int], sizes: Sequence[int]) -> None:
         """Let the longest rows stand first, so that later parts have the free ones.
 
-        `lengths`: tokens that each row holds; `sizes`: rows of each part, the last of which is not
-        decoded.
+        `lengths`: tokens that each row holds; `sizes`: rows of each part that is decoded.
         """
-        moves, decoded = longest_first(lengths, sizes), sum(sizes[:-1])
+        decoded = sum(sizes)
+        moves = longest_first(lengths, [*sizes, len(lengths) - decoded])
         # Apart, for what was read ahead is short.
         for moved in ([move for move in moves if move[1] < decoded],
                       [move for move in moves if move[1] >= decoded]):

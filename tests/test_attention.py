@@ -17,7 +17,7 @@ def asked(B: int, H: int, K: int, T: int, C: int = 8) -> tuple[torch.Tensor, ...
 def plain(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
     """Attention as it is defined, in float64."""
     k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], dim=1) for x in (k, v))
-    scores = (q @ k.mT).double() * q.shape[-1] ** -0.5
+    scores = q.double() @ k.double().mT * q.shape[-1] ** -0.5
     ahead = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(1)
     return (scores.masked_fill(ahead, -torch.inf).softmax(-1) @ v.double()).float()
 
