@@ -88,8 +88,7 @@ class Slots:
 
         `lengths`: tokens that each row holds; `sizes`: rows of each part that is decoded.
         """
-        decoded = sum(sizes)
-        moves = longest_first(lengths, [*sizes, len(lengths) - decoded])
+        moves, decoded = longest_first(lengths, sizes), sum(sizes)
         # Apart, for what was read ahead is short.
         for moved in ([move for move in moves if move[1] < decoded],
                       [move for move in moves if move[1] >= decoded]):
