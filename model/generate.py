@@ -135,7 +135,8 @@ def generate(model: Transformer, prompts: Sequence[Sequence[int]], sampling: Sam
             state.settle(reached(state.held, own, tokens), sizes(rows, parts))
         lengths = iter(reached(state.held[:rows], own, tokens))
         reach = [(size, max(1, *itertools.islice(lengths, size))) for size in sizes(rows, parts)]
-        for further in range(1, 1 + min(stride, max_new - 1)):
+        wanted = max_new - min(max(len(tokens[n]), 1) for n in state.held[:rows] if n is not None)
+        for further in range(1, 1 + min(stride, wanted)):
             steps([(size, min(length + further, capacity)) for size, length in reach])
         finished, begun = 0, [0 if n is None else len(tokens[n]) for n in state.held[:rows]]
         for row, drawn in enumerate(state.drawn(begun, stride + 1)):

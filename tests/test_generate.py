@@ -41,13 +41,14 @@ class Successor:
         self.lm_head, self.table = nn.Linear(1, vocabulary), torch.zeros(1)
         self.fused = False
         self.prefilled: list[int] = []
-        self.misplaced = 0
+        self.misplaced = self.steps = 0
 
     def prefill(self, packed, cache, rows, at):
         self.prefilled.append(len(rows))
         return at_columns(packed.tokens, at)[..., None]
 
     def decode_one(self, tokens, slots, cache, length):
+        self.steps += 1
         self.misplaced += int(((tokens != slots) & (tokens < 40)).sum())
         assert int(slots.max()) < self.config.context
         return tokens[..., None]
@@ -78,6 +79,14 @@ def test_each_prompt_is_continued_from_its_own_end(max_new: int, stride: int) ->
         assert reply.logprobs == pytest.approx([0.0] * max_new, abs=1e-6)
         assert not reply.ended
     assert sum(finished) == 9 and sum(model.prefilled) == 9 and max(model.prefilled) <= 4 + 2
+
+
+@pytest.mark.parametrize("max_new", [1, 2, 4, 5, 6, 9])
+def test_no_step_is_taken_of_which_nobody_wants_the_token(max_new: int) -> None:
+    """The first token is drawn where the prompt was read."""
+    model = Successor()
+    generate(model, [[0], [0, 1, 2]], Sampling(max_new), noise(2, max_new), NO_END)
+    assert model.steps == max_new - 1
 
 
 def test_tokens_stand_where_the_prompt_ends() -> None:
