@@ -5,29 +5,28 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class Normalise(torch.autograd.Function):
-    """x / sqrt(mean(x^2) + eps) x weight over the last axis, in float32, with its own gradient.
+class Unit(torch.autograd.Function):
+    """x / sqrt(mean(x^2) + eps) over the last axis, in float32, with its own gradient.
 
     Few passes over memory; on a CPU forward and gradient take half the time of the operator that
     torch composes.
     """
 
     @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, eps: float) -> Tensor:  # noqa: ANN001
+    def forward(ctx, x: Tensor, eps: float) -> Tensor:  # noqa: ANN001
         length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
         scale = (length.square() / x.shape[-1] + eps).rsqrt()
         unit = x * scale
-        ctx.save_for_backward(unit, scale, weight)
-        return unit * weight
+        ctx.save_for_backward(unit, scale)
+        return unit
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, Tensor, None]:  # noqa: ANN001
-        unit, scale, weight = ctx.saved_tensors
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:  # noqa: ANN001
+        unit, scale = ctx.saved_tensors
         along = gradient * unit
-        mean = (along @ weight)[..., None] / unit.shape[-1]
-        by_weight = along.flatten(0, -2).sum(0)
-        torch.mul(gradient, weight, out=along)  # a new tensor for each step would cost as much
-        return along.addcmul_(unit, mean, value=-1).mul_(scale), by_weight, None
+        mean = along.mean(-1, keepdim=True)
+        torch.mul(unit, mean, out=along)  # a new tensor for each step would cost as much
+        return torch.sub(gradient, along, out=along).mul_(scale), None
 
 
 class RMSNorm(nn.Module):
@@ -39,10 +38,32 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.learns(x):
+            return Unit.apply(x, self.eps) * self.weight
         if x.dtype == self.weight.dtype == torch.float32:
-            # A compiler fuses torch's own operator with what stands around it.
-            if (torch.is_grad_enabled() and x.device.type == "cpu"
-                    and not torch.compiler.is_compiling()):
-                return Normalise.apply(x, self.weight, self.eps)
             return F.rms_norm(x, x.shape[-1:], self.weight, self.eps)
         return self.weight * F.rms_norm(x.float(), x.shape[-1:], None, self.eps).to(x.dtype)
+
+    def learns(self, x: Tensor) -> bool:
+        """Whether what it does to `x` is learnt from, on a CPU and in float32."""
+        return (torch.is_grad_enabled() and x.device.type == "cpu"
+                and x.dtype == self.weight.dtype == torch.float32)
+
+    def apart(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """`x` normed, and a weight (D,) that what reads it has yet to multiply by, with `weighed`.
+
+        Where the weight is learnt: its gradient is then read off those of the matrices that it is
+        multiplied into, where a sum over all tokens would be one more pass over memory.
+        """
+        if self.weight.requires_grad and self.learns(x):
+            return Unit.apply(x, self.eps), self.weight
+        return self(x), None
+
+
+def weighed(project: nn.Module, x: Tensor, weight: Tensor | None) -> Tensor:
+    """What `project` makes of `x` (..., D) times `weight` (D,), where there is one."""
+    if weight is None:
+        return project(x)
+    if isinstance(project, nn.Linear):
+        return F.linear(x, project.weight * weight, project.bias)
+    return project(x * weight)

@@ -21,7 +21,7 @@ from model.batches import cut, joined, pad_right
 from model.cache import KVCache
 from model.fusing import fusable
 from model.gradients import Embed, Gate, Rotate, turned
-from model.norm import RMSNorm
+from model.norm import RMSNorm, weighed
 from model.sharing import Packed, pack
 
 
@@ -105,8 +105,9 @@ class Attention(nn.Module):
         self.q_norm = RMSNorm(config.head_dim, config.norm_eps) if config.qk_norm else None
         self.k_norm = RMSNorm(config.head_dim, config.norm_eps) if config.qk_norm else None
 
-    def ask(self, x: Tensor, table: Tensor, at: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries (B, T, H, C), keys and values (B, T, K, C) of `x` (B, T, D).
+    def ask(self, x: Tensor, weight: Tensor | None, table: Tensor,
+            at: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries (B, T, H, C), keys and values (B, T, K, C) of `x` (B, T, D), yet to be `weighed`.
 
         Columns `at` (B, M) alone ask, where given; all are asked.
         """
@@ -115,7 +116,7 @@ class Attention(nn.Module):
             asking = at_columns(x, at)
             turned = at_columns(table[:, :, 0].expand(len(x), -1, -1, -1), at)[:, :, None]
         q, k, v = (
-            project(states).unflatten(-1, (-1, self.head_dim))
+            weighed(project, states, weight).unflatten(-1, (-1, self.head_dim))
             for project, states in ((self.q_proj, asking), (self.k_proj, x), (self.v_proj, x))
         )
         if self.q_norm is not None:
@@ -136,8 +137,10 @@ class MLP(nn.Module):
         self.up_proj = nn.Linear(config.width, config.mlp, bias=False)
         self.down_proj = nn.Linear(config.mlp, config.width, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.down_proj(Gate.apply(self.gate_proj(x), self.up_proj(x)))
+    def forward(self, x: Tensor, weight: Tensor | None) -> Tensor:
+        """`x` (B, T, D), yet to be `weighed`, on to what the stream takes (B, T, D)."""
+        gate, up = (weighed(project, x, weight) for project in (self.gate_proj, self.up_proj))
+        return self.down_proj(Gate.apply(gate, up))
 
 
 class Block(nn.Module):
@@ -166,14 +169,14 @@ class Block(nn.Module):
 def before_attention(block: Block, x: Tensor, table: Tensor,
                      at: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """Queries, keys and values, as of `Attention.ask`."""
-    return block.self_attn.ask(block.input_layernorm(x), table, at)
+    return block.self_attn.ask(*block.input_layernorm.apart(x), table, at)
 
 
 @fusable
 def after_attention(block: Block, x: Tensor, mixed: Tensor) -> Tensor:
     """The stream `x` (B, T, D) with what attention mixed (B, T, H, C) and the feed-forward."""
     x = x + block.self_attn.gather(mixed)
-    return x + block.mlp(block.post_attention_layernorm(x))
+    return x + block.mlp(*block.post_attention_layernorm.apart(x))
 
 
 class Trunk(nn.Module):

@@ -99,7 +99,7 @@ def test_bf16_is_in_the_products_and_not_in_attention(tiny, monkeypatch) -> None
 
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", watched)
     products = []
-    model.model.layers[0].mlp.up_proj.register_forward_hook(
+    model.model.layers[0].mlp.down_proj.register_forward_hook(
         lambda module, given, output: products.append(output.dtype))
     found = gradients(model, common)
     assert types == {torch.float32} and products == [torch.bfloat16]

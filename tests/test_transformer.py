@@ -5,9 +5,11 @@ from collections.abc import Callable
 import pytest
 import torch
 import transformers
+from torch import nn
 
+from model.adapters import LoRALinear
 from model.cache import KVCache
-from model.norm import RMSNorm
+from model.norm import RMSNorm, weighed
 from model.sharing import pack, pack_alike
 from model.transformer import RopeScaling, Transformer, initialise, rotary_table
 
@@ -87,6 +89,32 @@ def test_the_norm_and_its_gradient_equal_the_composed_operator(shape: tuple) -> 
     for got, expected in zip(*(torch.autograd.grad(y, (x, norm.weight), slope)
                                for y in (ours, reference)), strict=True):
         torch.testing.assert_close(got, expected)
+
+
+@pytest.mark.parametrize("kind", [nn.Linear, LoRALinear])
+def test_a_weight_left_to_multiply_by_is_learnt_as_the_norms_own(kind: type) -> None:
+    """Also before a projection with an adapter, and only where it is learnt."""
+    generator = torch.Generator().manual_seed(0)
+    x, slope = (torch.randn(2, 3, 16, generator=generator) for _ in range(2))
+    x.requires_grad_(True)
+    norm, project = RMSNorm(16, eps=0.1), nn.Linear(16, 16)
+    norm.weight.data.normal_(generator=generator)
+    if kind is LoRALinear:
+        project = LoRALinear(project, 2, 1.0, generator)
+        project.lora_b.data.normal_(generator=generator)
+    unit, weight = norm.apart(x)
+    assert weight is norm.weight
+    found, expected = weighed(project, unit, weight), project(norm(x))
+    torch.testing.assert_close(found, expected)
+    learnt = (x, norm.weight, *project.parameters())
+    for got, wanted in zip(*(torch.autograd.grad(y, learnt, slope) for y in (found, expected)),
+                           strict=True):
+        torch.testing.assert_close(got, wanted)
+    with torch.no_grad():
+        read = norm.apart(x)
+    for part, left in (read, norm.requires_grad_(False).apart(x)):
+        assert left is None
+        torch.testing.assert_close(part, norm(x))
 
 
 def test_padding_changes_nothing(any_family: Transformer) -> None:
