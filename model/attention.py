@@ -3,6 +3,7 @@
 Dimension letters as of transformer.py; P slots of what all rows begin with.
 """
 
+import itertools
 from collections.abc import Callable, Iterator
 
 import torch
@@ -27,10 +28,12 @@ def attend_causally(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Ten
     if q.device.type == "cpu" and q.dtype == torch.bfloat16:
         with torch.autocast("cpu", enabled=False):
             return attend_causally(q.float(), k.float(), v.float(), mask).to(q.dtype)
-    # A compiler would make a graph for each number of blocks.
-    whole = torch.compiler.is_compiling() or q.device.type != "cpu" or q.dtype != torch.float32
-    if mask is None and not whole and 2 * BLOCK < q.shape[2] <= KERNEL_KEYS:
-        return InBlocks.apply(q, k, v)
+    if (mask is None and q.device.type == "cpu" and q.dtype == torch.float32
+            and 2 * BLOCK < q.shape[2] <= KERNEL_KEYS):
+        if not torch.compiler.is_compiling():
+            return InBlocks.apply(q, k, v)
+        if not torch.is_grad_enabled():
+            return in_quarters(q, k, v)
     return F.scaled_dot_product_attention(
         q, k, v, attn_mask=mask, is_causal=mask is None, enable_gqa=q.shape[1] != k.shape[1]
     )
@@ -76,6 +79,19 @@ class InBlocks(torch.autograd.Function):
                 else:
                     into_q.copy_(part)
         return by_q, by_k, by_v
+
+
+def in_quarters(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """As `InBlocks`, for a compiler, which would make a graph of its own for each number of blocks:
+    always four of them, of all rows.
+    """
+    T = q.shape[2]
+    ahead = torch.full((T, T), -torch.inf).triu_(1)
+    ends = [T * quarter // 4 for quarter in range(5)]
+    return torch.cat([
+        ATTEND(q[:, :, start:end], k[:, :, :end], v[:, :, :end],
+               attn_mask=ahead[start:end, :end])[0]
+        for start, end in itertools.pairwise(ends)], dim=2)
 
 
 def few_rows(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:

@@ -1,5 +1,7 @@
 """Attention in blocks is attention: forth and back, whatever the shape."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
@@ -33,6 +35,24 @@ def test_in_blocks_equals_the_definition_forth_and_back(B: int, H: int, K: int, 
     found = torch.autograd.grad(mixed, given, by_mixed)
     for one, other in zip(found, torch.autograd.grad(expected, given, by_mixed), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+def test_a_compiler_makes_one_graph_of_quarters_for_all_lengths() -> None:
+    graphs = []
+
+    def counted(graph: torch.fx.GraphModule, inputs: list) -> Callable:
+        graphs.append(graph)
+        return graph.forward
+
+    compiled = torch.compile(lambda *given: attend_causally(*given, None), fullgraph=True,
+                             dynamic=True, backend=counted)
+    with torch.no_grad():
+        for T in (129, 160, 255, 300, 512):
+            given = asked(3, 4, 2, T)
+            torch.testing.assert_close(compiled(*given), plain(*given), rtol=1e-5, atol=1e-5)
+    assert len(graphs) == 1
+    calls = [node for node in graphs[0].graph.nodes if node.target is attention.ATTEND]
+    assert len(calls) == 4
 
 
 def test_its_results_lie_as_queries_and_keys_do() -> None:
