@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from model.batches import READ_TOKENS, batches_by_length
@@ -114,7 +115,8 @@ def generate(model: Transformer, prompts: Sequence[Sequence[int]], sampling: Sam
                        READ_TOKENS[device.type] // max(map(len, own))))
     state = Slots(model, rows + ahead, capacity, N, max_new,
                   model.read_once(prompts[0][:P]) if P else None)
-    uniforms = torch.cat((uniforms, uniforms[:1])).to(device)
+    # As large as the tokens: what nobody keeps is drawn too.
+    uniforms = F.pad(uniforms[:, :max_new], (0, 1, 0, 1)).to(device)
     steps = Steps(model, state, uniforms, sampling)
     waiting = in_turn(own)
     parts = PARTS[device.type] if N > rows else 1

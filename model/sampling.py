@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from torch import Tensor
 
 
@@ -45,7 +44,7 @@ def sample_token(logits: Tensor, uniform: Tensor, sampling: Sampling) -> tuple[T
     # First the block of words in which the noise falls, then the word: one pass over all words.
     V = logits.shape[-1]
     width = max(divisor for divisor in range(1, math.isqrt(V) + 1) if V % divisor == 0)
-    blocks = rearrange(probabilities, "b (n w) -> b n w", w=width)
+    blocks = probabilities.unflatten(-1, (-1, width))
     until = blocks.sum(-1, dtype=torch.float64).cumsum(-1)
     aim = below(uniform[:, None] * until[:, -1:], until[:, -1:])
     block = torch.searchsorted(until, aim, right=True)[:, 0]

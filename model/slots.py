@@ -52,15 +52,19 @@ class Slots:
 
     def draw(self, rows: Tensor | slice, logits: Tensor, uniforms: Tensor,
              sampling: Sampling) -> None:
-        """Draw the next token of `rows` from `logits` (len(rows), V) and keep it."""
-        step = (self.step[rows] + 1).clamp_max(sampling.max_new)
+        """Draw the next token of `rows` from `logits` (len(rows), V) and keep it.
+
+        `uniforms` are of the shape of `tokens`, whose bounds are all that is asked: a compiled step
+        is handed every number that it depends on anew.
+        """
+        last, slots = self.tokens.shape[1] - 1, self.cache.keys[0].shape[2] - 1
+        step = (self.step[rows] + 1).clamp_max(last)
         record = self.record[rows]
-        noise = uniforms[record, step.clamp_max(sampling.max_new - 1)]
-        token, logprob = sample_token(logits, noise, sampling)
+        token, logprob = sample_token(logits, uniforms[record, step], sampling)
         self.tokens[record, step] = token
         self.logprobs[record, step] = logprob
         self.token[rows], self.step[rows] = token, step
-        self.slot[rows] = (self.slot[rows] + 1).clamp_max(self.capacity - 1)
+        self.slot[rows] = (self.slot[rows] + 1).clamp_max(slots - 1)
 
     def drawn(self, begun: Sequence[int], count: int) -> list[list[int]]:
         """Of each of the first rows `count` tokens of its record, from its token `begun` on."""
