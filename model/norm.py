@@ -61,7 +61,10 @@ class RMSNorm(nn.Module):
 
 
 def weighed(project: nn.Module, x: Tensor, weight: Tensor | None) -> Tensor:
-    """What `project` makes of `x` (..., D) times `weight` (D,), where there is one."""
+    """What `project` makes of `x` (..., D) times `weight` (D,), where there is one.
+
+    A plain projection is then not called, so neither are its hooks.
+    """
     if weight is None:
         return project(x)
     if isinstance(project, nn.Linear):
