@@ -54,17 +54,17 @@ class Slots:
              sampling: Sampling) -> None:
         """Draw the next token of `rows` from `logits` (len(rows), V) and keep it.
 
-        `uniforms` are of the shape of `tokens`, whose bounds are all that is asked: a compiled step
-        is handed every number that it depends on anew.
+        `uniforms` (records + 1, max_new + 1) float64 are the noise of each of `tokens`.
         """
-        last, slots = self.tokens.shape[1] - 1, self.cache.keys[0].shape[2] - 1
+        # Bounds are read off tensors: any other number is handed to a compiled step at each call.
+        last, end = self.tokens.shape[1] - 1, self.cache.keys[0].shape[2] - 2
         step = (self.step[rows] + 1).clamp_max(last)
         record = self.record[rows]
         token, logprob = sample_token(logits, uniforms[record, step], sampling)
         self.tokens[record, step] = token
         self.logprobs[record, step] = logprob
         self.token[rows], self.step[rows] = token, step
-        self.slot[rows] = (self.slot[rows] + 1).clamp_max(slots - 1)
+        self.slot[rows] = (self.slot[rows] + 1).clamp_max(end)
 
     def drawn(self, begun: Sequence[int], count: int) -> list[list[int]]:
         """Of each of the first rows `count` tokens of its record, from its token `begun` on."""
