@@ -7,8 +7,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from model.batches import cut
-
 
 class KVCache:
     """Static buffers (B, K, S, C), two a layer; slot s of a row holds its token at position P + s.
@@ -35,20 +33,23 @@ class KVCache:
         for held, new in ((self.keys[layer], k), (self.values[layer], v)):
             held[:, :, : new.shape[2]].index_copy_(0, rows, new.to(held.dtype))
 
-    def append(self, layer: int, slots: Tensor, k: Tensor, v: Tensor) -> None:
-        """Write one token a row to the first B rows, `k`, `v` (B, K, 1, C), at `slots` (B,)."""
-        place = (self.first[: len(slots)] + slots[:, None]).flatten()
+    def append(self, layer: int, rows: Tensor | slice, slots: Tensor, k: Tensor, v: Tensor) -> None:
+        """Write one token a row to `rows` (B,), `k`, `v` (B, K, 1, C), at `slots` (B,)."""
+        place = (self.first[rows] + slots[:, None]).flatten()
         for held, new in ((self.keys[layer], k), (self.values[layer], v)):
             held.view(-1, k.shape[-1]).index_copy_(0, place, new.flatten(0, 2).to(held.dtype))
 
-    def parts(self, layer: int, parts: Sequence[tuple[int, int]]) -> list[tuple[Tensor, Tensor]]:
-        """Keys and values of `parts`, (rows, length) each, of the first rows: views (rows, K,
-        length, C).
+    def parts(self, layer: int, rows: Tensor | slice,
+              parts: Sequence[tuple[int, int]]) -> list[tuple[Tensor, Tensor]]:
+        """Keys and values of `rows` (B,) in `parts`, (rows, length) each: (rows, K, length, C).
+
+        Of a slice, which has one part, they are views.
         """
-        sizes = [rows for rows, _ in parts]
-        keys, values = (cut(held[layer][: sum(sizes)], sizes) for held in (self.keys, self.values))
-        return [(k[:, :, :length], v[:, :, :length])
-                for k, v, (_, length) in zip(keys, values, parts, strict=True)]
+        some = [rows] if isinstance(rows, slice) else rows.split([size for size, _ in parts])
+        keys, values = ([taken(held[layer][:, :, :length], part)
+                         for part, (_, length) in zip(some, parts, strict=True)]
+                        for held in (self.keys, self.values))
+        return list(zip(keys, values, strict=True))
 
     def shared(self, layer: int) -> tuple[Tensor, Tensor] | None:
         """Keys and values (1, K, P, C) of what all rows begin with, where they begin alike."""
@@ -59,3 +60,10 @@ class KVCache:
         for held in (*self.keys, *self.values):
             used = held[:, :, :length]
             used.index_copy_(0, to, used.index_select(0, source))
+
+
+def taken(held: Tensor, rows: Tensor | slice) -> Tensor:
+    """`held[rows]`; that each of `rows` exists is not checked, which a compiled step would do for
+    every cached token.
+    """
+    return held[rows] if isinstance(rows, slice) else torch.ops.aten._unsafe_index(held, [rows])

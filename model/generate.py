@@ -1,11 +1,10 @@
 """Sampling continuations: prefill by length, then one token a step for a full batch of slots.
 
 A finished sequence's place takes the next prompt, of which many are read at a time, ahead of
-need; and then the longest rows stand first, so that the others need not look as far. Positions and
+need; and then the longest rows go first, so that the others need not look as far. Positions and
 noise are tensors, and the host looks at what was sampled only every few steps.
 """
 
-import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -17,18 +16,18 @@ from model.batches import READ_TOKENS, batches_by_length
 from model.errors import PromptError
 from model.sampling import Sampling
 from model.sharing import families, pack, row_length, shared_by_all
-from model.slots import Slots, sizes
+from model.slots import Slots
 from model.transformer import Transformer
 
 Cut = Callable[[list[int]], int | None]  # tokens so far -> how many to keep, once they must stop
 
 # Parts of a refilled batch, the longest rows first, of which each looks only as far as its longest
-# needs; on CUDA a graph stands for one length.
-PARTS = {"cpu": 2, "cuda": 1}
+# needs. On CUDA a graph stands for one length; and where nothing is fused, rows that stand apart
+# would be copied.
+PARTS = {"cpu": 3, "cuda": 1}
 # Rows that hold what was read ahead: one to so many that are decoded. Few short prompts do not keep
 # a CPU's cores busy; on a GPU their memory is dearer.
 AHEAD = {"cpu": 2, "cuda": 8}
-REFILL = 16  # Once one row in so many is free, others take their places.
 
 
 @dataclass(frozen=True)
@@ -45,12 +44,14 @@ class Completion:
 
 def step(model: Transformer, state: Slots, uniforms: Tensor, sampling: Sampling,
          parts: Sequence[tuple[int, int]]) -> None:
-    """Draw the next token of the first rows, in `parts` of (rows, slots of the cache that these
-    look at).
+    """Draw the next token of the first rows, or, in several `parts`, of those whose turn it is.
+
+    `parts`: (rows, slots of the cache that these look at) each.
     """
-    rows = sum(size for size, _ in parts)
-    hidden = model.decode_one(state.token[:rows], state.slot[:rows], state.cache, parts)
-    state.draw(slice(rows), model.logits(hidden), uniforms, sampling)
+    B = sum(size for size, _ in parts)
+    rows = slice(B) if len(parts) == 1 else state.turn[:B]
+    hidden = model.decode_one(state.token[rows], state.slot[rows], state.cache, rows, parts)
+    state.draw(rows, model.logits(hidden), uniforms, sampling)
 
 
 # On a CPU small pieces are kept: else each is computed anew for every cached token that meets it.
@@ -119,33 +120,25 @@ def generate(model: Transformer, prompts: Sequence[Sequence[int]], sampling: Sam
     uniforms = F.pad(uniforms[:, :max_new], (0, 1, 0, 1)).to(device)
     steps = Steps(model, state, uniforms, sampling)
     waiting = in_turn(own)
-    parts = PARTS[device.type] if N > rows else 1
+    parts = PARTS[device.type] if model.fused and N > rows else 1
     tokens: list[list[int]] = [[] for _ in range(N)]
     ended = [False] * N
     while True:
-        free = state.held[:rows].count(None)
-        if waiting or state.held[rows:].count(None) < ahead:
-            if REFILL * free >= rows:
-                state.settle(reached(state.held, own, tokens), sizes(rows, parts))
-                if waiting and state.held[rows:].count(None) == ahead:
-                    read_ahead(model, state, own, waiting, uniforms, sampling)
-        elif 4 * free >= rows:
-            # Nothing waits: fewer rows end what is left.
-            rows -= free
-            if not rows:
-                break
-            state.settle(reached(state.held, own, tokens), sizes(rows, parts))
-        lengths = iter(reached(state.held[:rows], own, tokens))
-        reach = [(size, max(1, *itertools.islice(lengths, size))) for size in sizes(rows, parts)]
-        wanted = max_new - min(max(len(tokens[n]), 1) for n in state.held[:rows] if n is not None)
-        for further in range(1, 1 + min(stride, wanted)):
+        if waiting and len(state.held) < rows:
+            read_ahead(model, state, own, waiting, uniforms, sampling)
+        if not state.held:
+            break
+        if not waiting and 4 * len(state.held) <= 3 * rows:
+            rows = len(state.held)  # fewer end what is left
+        reach = state.line_up(rows, {row: len(own[n]) + max(len(tokens[n]), 1)
+                                     for row, n in state.held.items()}, parts)
+        begun = [len(tokens[state.held[row]]) for row in state.decoded]
+        for further in range(1, 1 + min(stride, max_new - max(1, min(begun)))):
             steps([(size, min(length + further, capacity)) for size, length in reach])
-        finished, begun = 0, [0 if n is None else len(tokens[n]) for n in state.held[:rows]]
-        for row, drawn in enumerate(state.drawn(begun, stride + 1)):
-            if (n := state.held[row]) is None:
-                continue
-            known = len(tokens[n])
-            count = min(max(known, 1) + stride, max_new)
+        finished = 0
+        for row, known, drawn in zip(state.decoded, begun, state.drawn(begun, stride + 1),
+                                     strict=True):
+            n, count = state.held[row], min(max(known, 1) + stride, max_new)
             ended[n] = extend(tokens[n], drawn[: count - known], end_tokens, cut)
             if ended[n] or count == max_new:
                 state.release(row)
@@ -170,12 +163,6 @@ def bucket(length: int) -> int:
     return -(-length // grain) * grain
 
 
-def reached(held: Sequence[int | None], prompts: Sequence[list[int]],
-            tokens: Sequence[list[int]]) -> list[int]:
-    """Tokens of the sequence that each row holds, 0 where it holds none; one is drawn at least."""
-    return [0 if n is None else len(prompts[n]) + max(len(tokens[n]), 1) for n in held]
-
-
 def in_turn(prompts: Sequence[list[int]]) -> list[int]:
     """Indices of all prompts, the first to be read last: short before long, families together."""
     groups = families(prompts)
@@ -186,7 +173,7 @@ def in_turn(prompts: Sequence[list[int]]) -> list[int]:
 def read_ahead(model: Transformer, state: Slots, prompts: Sequence[list[int]],
                waiting: list[int], uniforms: Tensor, sampling: Sampling) -> None:
     """Read so many of the prompts that wait, the last first, as there are free rows."""
-    free = [row for row, n in enumerate(state.held) if n is None]
+    free = state.free()
     fresh = [waiting.pop() for _ in free[: len(waiting)]]
     start(model, state, prompts, fresh, free[: len(fresh)], uniforms, sampling)
 

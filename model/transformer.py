@@ -335,12 +335,13 @@ class Transformer(nn.Module):
                      torch.tensor([[len(prefix) - 1]], device=device))
         return cache
 
-    def decode_one(self, tokens: Tensor, slots: Tensor, cache: KVCache,
+    def decode_one(self, tokens: Tensor, slots: Tensor, cache: KVCache, rows: Tensor | slice,
                    parts: Sequence[tuple[int, int]]) -> Tensor:
         """Hidden states (B, D) of one token a row, `tokens` (B,), standing at `slots` (B,) int64.
 
-        The rows, in `parts` of (rows, length), look at what all rows share and at the first
-        `length` slots of the cache, of which a row sees those up to its own.
+        `rows` (B,) int64 of the cache, or a slice of it as one part, look in `parts` of (rows,
+        length) at what all rows share and at the first `length` slots, of which a row sees those
+        up to its own.
         """
         positions = slots[:, None] + cache.start
         sizes = [rows for rows, _ in parts]
@@ -354,11 +355,11 @@ class Transformer(nn.Module):
 
         def attend_to_cache(layer: int) -> Attend:
             def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-                cache.append(layer, slots, k, v)
+                cache.append(layer, rows, slots, k, v)
                 return joined([
                     attend_from_one(asking, *held, mask, cache.shared(layer))
-                    for asking, held, mask in zip(cut(q, sizes), cache.parts(layer, parts), seen,
-                                                  strict=True)])
+                    for asking, held, mask in zip(cut(q, sizes), cache.parts(layer, rows, parts),
+                                                  seen, strict=True)])
             return attend
 
         return self.run(tokens[:, None], positions, attend_to_cache)[:, 0]

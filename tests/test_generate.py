@@ -12,14 +12,13 @@ from torch import nn
 from torch._dynamo.backends.common import aot_autograd
 
 from model import generate as model_generate
-from model.batches import in_parts
 from model.cache import KVCache
 from model.generate import Completion, bucket, generate, start
 from model.noise import uniforms
 from model.sampling import Sampling, filtered, sample_token
 from model.scoring import score_continuations
 from model.sharing import pack
-from model.slots import Slots, longest_first
+from model.slots import Slots, cut_by_length
 from model.text import cut_at
 from model.transformer import ModelConfig, Transformer, at_columns
 
@@ -47,7 +46,7 @@ class Successor:
         self.prefilled.append(len(rows))
         return at_columns(packed.tokens, at)[..., None]
 
-    def decode_one(self, tokens, slots, cache, length):
+    def decode_one(self, tokens, slots, cache, rows, parts):
         self.steps += 1
         self.misplaced += int(((tokens != slots) & (tokens < 40)).sum())
         assert int(slots.max()) < self.config.context
@@ -221,9 +220,9 @@ def test_a_fused_step_draws_the_same_and_is_compiled_once(tiny, monkeypatch) -> 
 
     def replies(seed: int) -> list[Completion]:
         generator = torch.Generator().manual_seed(seed)
-        lengths = torch.randint(1, 45, (14,), generator=generator).tolist()
+        lengths = torch.randint(1, 45, (40,), generator=generator).tolist()
         prompts = [torch.randint(40, (n,), generator=generator).tolist() for n in lengths]
-        return generate(model, prompts, Sampling(16), noise(14, 16, seed), (4, 5, 6), rows=7)
+        return generate(model, prompts, Sampling(16), noise(40, 16, seed), (4, 5, 6), rows=15)
 
     plain = [replies(seed) for seed in range(3)]
     monkeypatch.setitem(model_generate.fused_step, "cpu", torch.compile(
@@ -259,30 +258,98 @@ def test_a_fused_step_writes_its_tokens_alone_and_copies_no_cache(tiny) -> None:
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3, 4])
-def test_free_rows_of_a_part_go_to_the_longest_of_later_ones(parts: int) -> None:
+def test_a_batch_is_cut_where_it_spares_most(parts: int) -> None:
+    """One cut is the best there is; more never cost more; no part has a single row."""
     generator = torch.Generator().manual_seed(parts)
-    for rows in range(1, 20):
-        before = torch.randint(0, 30, (rows,), generator=generator).clamp_min(9).sub(9).tolist()
-        after = list(before)
-        ends = {row: part[-1] + 1 for part in in_parts(range(rows), parts) for row in part}
-        for to, source in longest_first(before, [len(p) for p in in_parts(before, parts)]):
-            assert after[to] == 0, "a row that is held is never written over"
-            assert source >= ends[to] and after[source] == max(after[ends[to]:]) > 0
-            after[to], after[source] = after[source], 0
-        assert sorted(after) == sorted(before)
-        cut = in_parts(after, parts)
-        for n, part in enumerate(cut[:-1]):
-            assert min(part) > 0 or max(itertools.chain(*cut[n + 1:])) == 0
+    for rows in range(4 * parts, 4 * parts + 9):
+        lengths = torch.randint(1, 30, (rows,), generator=generator).sort(descending=True)[0]
+        cuts = [cut_by_length(lengths.tolist(), n) for n in range(1, parts + 1)]
+        costs = [sum(size * longest for size, longest in cut) for cut in cuts]
+        assert costs == sorted(costs, reverse=True)
+        sizes = [size for size, _ in cuts[-1]]
+        assert len(sizes) == parts and sum(sizes) == rows and min(sizes) >= 2
+        assert [longest for _, longest in cuts[-1]] == [
+            part.max().item() for part in lengths.split(sizes)]
+        if parts == 2:
+            assert costs[1] == min(at * lengths[0] + (rows - at) * lengths[at]
+                                   for at in range(2, rows - 1))
+
+
+def test_rows_of_one_length_are_cut_in_halves() -> None:
+    """What a compiler sees first is what it takes for usual: no part of two rows then."""
+    assert cut_by_length([7] * 16, 3) == [(8, 7), (4, 7), (4, 7)]
+
+
+def holding(model: Transformer, held: dict[int, int], rows: int = 12) -> Slots:
+    state = Slots(model, rows, 16, 20, 4, None)
+    state.place(torch.tensor([*held]), [*held.values()], torch.ones(len(held)).long())
+    return state
+
+
+def test_those_that_came_first_take_their_turns_the_longest_first(tiny) -> None:
+    """Wherever they stand: nothing moves. Where they are few, the first rows are decoded."""
+    came = [5, 11, 0, 7, 3, 9, 2, 6, 4, 10]
+    state = holding(tiny(), {row: 19 - row for row in came})
+    lengths = {row: 1 + row for row in came}
+    assert sum(size for size, _ in state.line_up(8, lengths, 2)) == 8
+    assert state.decoded == sorted(came[:8], reverse=True) == state.turn[:8].tolist()
+    state.release(11)
+    state.line_up(8, lengths, 2)
+    assert state.decoded == sorted([*came[:1], *came[2:9]], reverse=True)
+    assert state.held == {row: 19 - row for row in came if row != 11}
+    for row in (0, 7, 3):
+        state.release(row)
+    assert state.line_up(6, lengths, 2) == [(6, 1 + 10)]
+    assert state.decoded == [0, 1, 2, 3, 4, 5] and len(state.held) == 6
+    assert {row: state.held[row] for row in (2, 4, 5)} == {2: 17, 4: 15, 5: 14}
+    assert {state.held[row] for row in (0, 1, 3)} == {19 - row for row in (9, 6, 10)}
+    assert state.record[:6].tolist() == [state.held[row] for row in range(6)]
+
+
+def test_rows_move_once_one_place_in_sixteen_is_free(tiny) -> None:
+    state, lengths = holding(tiny(), {row: row for row in range(1, 19)}, rows=40), dict.fromkeys(
+        range(1, 19), 2)
+    state.line_up(17, lengths, 1)
+    assert 0 not in state.held and {17, 18} < state.held.keys()
+    state.release(5)
+    state.line_up(17, lengths, 1)
+    assert (state.held[0], state.held[5]) == (17, 18) and not {17, 18} & state.held.keys()
+
+
+def test_rows_apart_draw_as_each_alone(tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The way of a fused CPU, uncompiled: a refilled batch, its rows decoded where they are."""
+    model, several, sampling = tiny(layers=2), [], Sampling(9)
+    model.fused = True
+
+    def step(model, state, noise, sampling, parts):
+        several.append(len(parts))
+        model_generate.step(model, state, noise, sampling, parts)
+
+    monkeypatch.setitem(model_generate.fused_step, "cpu", step)
+    generator = torch.Generator().manual_seed(7)
+    lengths = torch.randint(1, 30, (45,), generator=generator).tolist()
+    prompts = [torch.randint(40, (n,), generator=generator).tolist() for n in lengths]
+    keyed = noise(45, 9)
+    alone = [generate(model, [prompt], sampling, keyed[n: n + 1], (4, 5))[0]
+             for n, prompt in enumerate(prompts)]
+    assert set(several) == {1}
+    for rows, stride in ((14, 4), (20, 1), (44, 3)):
+        several.clear()
+        together = generate(model, prompts, sampling, keyed, (4, 5), rows=rows, stride=stride)
+        assert set(several) == {1, model_generate.PARTS["cpu"]}
+        for one, other in zip(alone, together, strict=True):
+            assert (one.tokens, one.ended) == (other.tokens, other.ended)
+            assert other.logprobs == pytest.approx(one.logprobs, abs=2e-5)
 
 
 def test_each_part_of_a_batch_looks_as_far_as_it_is_told(tiny) -> None:
-    """Rows of unequal length in two parts and in one have the same states; and no slot beyond a
-    part's length is read, whatever it holds.
+    """Rows of unequal length in two parts, wherever they stand, and in one have the same states;
+    and no slot beyond a part's length is read, whatever it holds.
     """
     model = tiny(layers=2)
     rows = [[1, 2, 3, 4, 5, 6, 7], [8, 9, 10, 11, 12], [13, 14], [15, 16, 17]]
 
-    def states(parts: list[tuple[int, int]], beyond: float = 0.0) -> torch.Tensor:
+    def states(order: list[int], parts: list[tuple[int, int]], beyond: float = 0.0) -> torch.Tensor:
         cache = KVCache(2, 4, model.config.kv_heads, 16, model.config.head_dim)
         slots = torch.tensor([len(row) - 1 for row in rows])
         model.prefill(pack([row[:-1] for row in rows], [[n] for n in range(4)]), cache,
@@ -290,11 +357,15 @@ def test_each_part_of_a_batch_looks_as_far_as_it_is_told(tiny) -> None:
         for buffer in (*cache.keys, *cache.values):
             buffer[:, :, 8:] = beyond
             buffer[2:, :, 4:] = beyond
-        return model.decode_one(torch.tensor([row[-1] for row in rows]), slots, cache, parts)
+        at = slice(4) if len(parts) == 1 else torch.tensor(order)
+        return model.decode_one(torch.tensor([rows[n][-1] for n in order]), slots[order], cache,
+                                at, parts)
 
     with torch.inference_mode():
-        whole, cut = states([(4, 8)]), states([(2, 8), (2, 4)], torch.nan)
-    torch.testing.assert_close(cut, whole, rtol=0, atol=1e-6)
+        whole = states([0, 1, 2, 3], [(4, 8)])
+        for order in ([0, 1, 2, 3], [1, 0, 3, 2]):
+            apart = states(order, [(2, 8), (2, 4)], torch.nan)
+            torch.testing.assert_close(apart, whole[order], rtol=0, atol=1e-6)
 
 
 def test_a_row_that_moves_goes_on_as_it_was(tiny) -> None:

@@ -223,7 +223,7 @@ def test_compiled_without_a_graph_break(tiny) -> None:
         return torch.compile(function, fullgraph=True, backend=counted, dynamic=True)
 
     def decode(step: torch.Tensor, slots: torch.Tensor, cache: KVCache) -> torch.Tensor:
-        return model.logits(model.decode_one(step, slots, cache, [(2, 32)]))
+        return model.logits(model.decode_one(step, slots, cache, slice(2), [(2, 32)]))
 
     def cache(tokens: torch.Tensor) -> KVCache:
         filled = KVCache(1, 2, model.config.kv_heads, 32, model.config.head_dim)
