@@ -128,8 +128,8 @@ def generate(model: Transformer, prompts: Sequence[Sequence[int]], sampling: Sam
             read_ahead(model, state, own, waiting, uniforms, sampling)
         if not state.held:
             break
-        if not waiting and 4 * len(state.held) <= 3 * rows:
-            rows = len(state.held)  # fewer end what is left
+        if 4 * len(state.held) <= 3 * rows:
+            rows = len(state.held)  # nothing waits: fewer end what is left
         reach = state.line_up(rows, {row: len(own[n]) + max(len(tokens[n]), 1)
                                      for row, n in state.held.items()}, parts)
         begun = [len(tokens[state.held[row]]) for row in state.decoded]
