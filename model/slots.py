@@ -96,10 +96,11 @@ class Slots:
         moves = list(zip(free, [row for row in self.held if row >= rows], strict=False))
         if MOVE * len(free) < rows:
             moves = []
-        self.move(moves, max((lengths[row] for _, row in moves), default=0))
-        source = dict(moves)
+        coming = [lengths[row] for _, row in moves]
+        longest = max([*coming, *(lengths[row] for row in self.held if row < rows)])
+        self.move(moves, max(coming, default=0))
         self.decoded = [row for row in range(rows) if row in self.held]
-        return [(rows, max(lengths[source.get(row, row)] for row in self.decoded))]
+        return [(rows, longest)]
 
     def move(self, moves: Sequence[tuple[int, int]], length: int) -> None:
         """Of each (to, from), let the one row hold what the other held, at most `length` slots."""

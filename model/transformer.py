@@ -344,7 +344,7 @@ class Transformer(nn.Module):
         up to its own.
         """
         positions = slots[:, None] + cache.start
-        sizes = [rows for rows, _ in parts]
+        sizes = [size for size, _ in parts]
         seen = []
         for position, (_, length) in zip(cut(positions, sizes), parts, strict=True):
             age = position - torch.arange(cache.start + length, device=tokens.device)
