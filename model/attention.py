@@ -108,18 +108,43 @@ def attend_from_one(q: Tensor, k: Tensor, v: Tensor, mask: Tensor,
     products are faster here than a fused kernel on a CPU. `shared` keys and values (1, K, P, C)
     come before those of every row and are read once for all; `mask` is then (B, 1, 1, P + S).
     """
-    rows = q.unflatten(1, (k.shape[1], -1))[:, :, :, 0] * q.shape[-1] ** -0.5
-    scores = rows @ k.transpose(-1, -2)
+    rows = q.unflatten(1, (k.shape[1], -1))[:, :, :, 0]
+    scores = scaled_products(rows, k)
     if shared is not None:
-        before = torch.einsum("bkgc,kpc->bkgp", rows, shared[0][0])
+        before = torch.einsum("bkgc,kpc->bkgp", rows * rows.shape[-1] ** -0.5, shared[0][0])
         scores = torch.cat((before, scores), dim=-1)
     # A softmax whose sum divides last: once a query, not once a cached token.
     scores = scores.masked_fill(~mask, -torch.inf).float()
     weights = (scores - scores.amax(-1, keepdim=True)).exp()
     total = weights.sum(-1, keepdim=True)
     weights = weights.to(v.dtype)
-    mixed = weights[..., -v.shape[2]:] @ v
+    mixed = weighed_sums(weights[..., -v.shape[2]:], v)
     if shared is not None:
         P = shared[1].shape[2]
         mixed = mixed + torch.einsum("bkgp,kpc->bkgc", weights[..., :P], shared[1][0])
     return (mixed / total).to(v.dtype).flatten(1, 2)[:, :, None]
+
+
+def scaled_products(q: Tensor, k: Tensor) -> Tensor:
+    """Scores (B, K, G, S) of queries (B, K, G, C) and keys (B, K, S, C)."""
+    scale = q.shape[-1] ** -0.5
+    if in_loops(q):
+        # Scaled last, once a score and not once a channel of it.
+        return (q[:, :, :, None] * k[:, :, None]).sum(-1) * scale
+    return q * scale @ k.transpose(-1, -2)
+
+
+def weighed_sums(weights: Tensor, v: Tensor) -> Tensor:
+    """Values (B, K, S, C) summed by weights (B, K, G, S): (B, K, G, C)."""
+    if in_loops(v):
+        return (weights[..., None] * v[:, :, None]).sum(-2)
+    return weights @ v
+
+
+def in_loops(x: Tensor) -> bool:
+    """Whether a compiler turns what is done with `x` into loops of its own, as on a CPU.
+
+    These are better told the sum: of a product they know a row and a head as one number, which they
+    divide for every cached token.
+    """
+    return torch.compiler.is_compiling() and x.device.type == "cpu"

@@ -56,7 +56,7 @@ def step(model: Transformer, state: Slots, uniforms: Tensor, sampling: Sampling,
 
 # On a CPU small pieces are kept: else each is computed anew for every cached token that meets it.
 # A small model's step is many short calls, which C++ makes faster than Python.
-ON_CPU = {"realize_opcount_threshold": 4, "cpp_wrapper": True,
+ON_CPU = {"realize_opcount_threshold": 9, "cpp_wrapper": True,
           "cpp.enable_floating_point_contract_flag": "fast"}
 fused_step = {"cpu": torch.compile(step, fullgraph=True, dynamic=True, options=ON_CPU),
               "cuda": torch.compile(step, fullgraph=True, dynamic=True)}
