@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from model import attention
-from model.attention import InBlocks, attend_causally
+from model.attention import InBlocks, attend_causally, attend_from_one
 
 
 def asked(B: int, H: int, K: int, T: int, C: int = 8) -> tuple[torch.Tensor, ...]:
@@ -88,3 +88,22 @@ def test_a_block_reads_no_key_ahead_of_it(monkeypatch) -> None:
     monkeypatch.setattr(attention, "ATTEND_BACKWARD", counted("back", back))
     attend_causally(*asked(20, 1, 1, 256), None).sum().backward()
     assert computed["forth"] == computed["back"] == 20 * 256 * 256 * 0.625
+
+
+@pytest.mark.parametrize("shared", [0, 3])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_one_query_a_row_attends_as_defined(compiled: bool, shared: int) -> None:
+    """Groups of three query heads; what a compiler is told equals plain products."""
+    B, K, G, S, C = 4, 2, 3, 7, 5
+    q, k, v = (torch.randn(B, heads, T, C, dtype=torch.float64)
+               for heads, T in ((K * G, 1), (K, S), (K, S)))
+    before = [torch.randn(1, K, shared, C, dtype=torch.float64) for _ in range(2)]
+    mask = torch.arange(shared + S) < shared + torch.tensor([1, 4, 7, 2])[:, None]
+    attend = torch.compile(attend_from_one, backend="eager") if compiled else attend_from_one
+    mixed = attend(q, k, v, mask[:, None, None], tuple(before) if shared else None)
+
+    keys, values = (torch.cat((first.expand(B, -1, -1, -1), own), dim=2).repeat_interleave(G, dim=1)
+                    for first, own in zip(before, (k, v), strict=True))
+    scores = (q @ keys.transpose(-1, -2)) / C ** 0.5
+    weights = scores.masked_fill(~mask[:, None, None], -torch.inf).softmax(-1)
+    torch.testing.assert_close(mixed, weights @ values, atol=1e-6, rtol=1e-6)
