@@ -54,7 +54,8 @@ def step(model: Transformer, state: Slots, uniforms: Tensor, sampling: Sampling,
     state.draw(rows, model.logits(hidden), uniforms, sampling)
 
 
-# On a CPU small pieces are kept: else each is computed anew for every cached token that meets it.
+# On a CPU pieces of more than nine operations are kept: else each is computed anew for every cached
+# token that meets it. Of fewer, a query's products with its keys would be kept before their sum.
 # A small model's step is many short calls, which C++ makes faster than Python.
 ON_CPU = {"realize_opcount_threshold": 9, "cpp_wrapper": True,
           "cpp.enable_floating_point_contract_flag": "fast"}

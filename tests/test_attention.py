@@ -95,9 +95,11 @@ def test_a_block_reads_no_key_ahead_of_it(monkeypatch) -> None:
 def test_one_query_a_row_attends_as_defined(compiled: bool, shared: int) -> None:
     """Groups of three query heads; what a compiler is told equals plain products."""
     B, K, G, S, C = 4, 2, 3, 7, 5
-    q, k, v = (torch.randn(B, heads, T, C, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(shared)
+    q, k, v = (torch.randn(B, heads, T, C, generator=generator, dtype=torch.float64)
                for heads, T in ((K * G, 1), (K, S), (K, S)))
-    before = [torch.randn(1, K, shared, C, dtype=torch.float64) for _ in range(2)]
+    before = [torch.randn(1, K, shared, C, generator=generator, dtype=torch.float64)
+              for _ in range(2)]
     mask = torch.arange(shared + S) < shared + torch.tensor([1, 4, 7, 2])[:, None]
     attend = torch.compile(attend_from_one, backend="eager") if compiled else attend_from_one
     mixed = attend(q, k, v, mask[:, None, None], tuple(before) if shared else None)
