@@ -8,10 +8,10 @@ from pathlib import Path
 from cai import formats
 from cai.keys import noise_key
 from cai.records import InputError
-from model.checkpoint import load_model, load_tokenizer
+from model.checkpoint import load_tokenizer
 from model.sampling import Sampling
 from model.text import Sampler
-from training.options import Common, Flat, device_of, frozen, require, start
+from training.options import Common, Flat, load_frozen, require, start
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,12 @@ def recent(turns: list[str], fits: Callable[[str], bool]) -> list[str]:
 
 def main(options: Options) -> None:
     """Talk to a checkpoint."""
-    model = load_model(options.model, device=device_of(options.common)).eval()
+    model = load_frozen(options.model, options.common)
     tokenizer = load_tokenizer(options.model)
     room = model.config.context - options.max_new
     require(room >= 1, "max_new", options.max_new, f"less than the context, {model.config.context}")
-    sample = Sampler(frozen(model, options.common), tokenizer,
-                     Sampling(options.max_new, options.temperature), formats.STOP)
+    sample = Sampler(model, tokenizer, Sampling(options.max_new, options.temperature),
+                     formats.STOP)
     turns: list[str] = []
 
     def reply(line: str) -> str:

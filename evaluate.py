@@ -43,13 +43,19 @@ from cai.records import (
 )
 from cai.statistics import calibration_error
 from cai.targets import label_preference, soft_target
-from model.checkpoint import load_model, load_scalar_model, load_tokenizer, read_config
+from model.checkpoint import load_tokenizer, read_config
 from model.sampling import Sampling
 from model.text import ChoiceScorer, PreferenceScorer, Sampler
-from model.transformer import Transformer
 from rl.diagnose import policy_numbers
 from training.log import Log
-from training.options import Common, Flat, device_of, frozen, require, start
+from training.options import (
+    Common,
+    Flat,
+    load_frozen,
+    load_frozen_scalar,
+    require,
+    start,
+)
 from training.stage import Stage, write_json
 from world import people, requests, truth
 from world.replies import offers
@@ -157,21 +163,16 @@ def given(options: Options) -> dict[str, Path]:
     return {name: getattr(options, name) for name in MODELS if getattr(options, name)}
 
 
-def load(options: Options, folder: Path) -> Transformer:
-    """The model in `folder`, to be read alone."""
-    return load_model(folder, device=device_of(options.common)).eval()
-
-
 def sampler(options: Options, folder: Path, log: Log, temperature: float = 1.0) -> Sampler:
     """Samples replies from the checkpoint in `folder`."""
-    return Sampler(frozen(load(options, folder), options.common), load_tokenizer(folder),
+    return Sampler(load_frozen(folder, options.common), load_tokenizer(folder),
                    Sampling(options.max_new, temperature), formats.STOP, options.rows,
                    log.advanced)
 
 
 def choice_scorer(options: Options, folder: Path) -> ChoiceScorer:
     """Scores options by the model in `folder`."""
-    return ChoiceScorer(frozen(load(options, folder), options.common), load_tokenizer(folder))
+    return ChoiceScorer(load_frozen(folder, options.common), load_tokenizer(folder))
 
 
 def judge_in(options: Options, folder: Path) -> Judge:
@@ -184,8 +185,7 @@ def judge_in(options: Options, folder: Path) -> Judge:
 
 def preference_scorer(options: Options, folder: Path) -> evaluation.Score:
     """Scores replies to dialogues by the preference model in `folder`."""
-    model = load_scalar_model(folder, device_of(options.common)).eval()
-    score = PreferenceScorer(frozen(model, options.common), load_tokenizer(folder))
+    score = PreferenceScorer(load_frozen_scalar(folder, options.common), load_tokenizer(folder))
     return lambda turns, replies: score(list(map(formats.reply_prompt, turns)), replies)
 
 
@@ -397,7 +397,12 @@ def compared(options: Options) -> dict:
 
 
 def diagnosed(options: Options) -> dict[str, float]:
-    """Every check that the stages of a run allow; a stage that is not there is not checked."""
+    """Every check that the stages of a run allow; a stage that is not there is not checked.
+
+    In float32, since the bounds are those of its rounding.
+    """
+    common = dataclasses.replace(options.common, dtype="float32")
+    options = dataclasses.replace(options, common=common)
     run, seed, numbers = options.diagnose, options.common.seed, {}
     policy, reference, preference = (run / stage / "model"
                                      for stage in ("train_ppo", "train_sl", "train_pm"))
@@ -406,9 +411,9 @@ def diagnosed(options: Options) -> dict[str, float]:
     if policy.exists() and reference.exists():
         asked = [formats.reply_prompt(prompt.turns) for kind in KINDS
                  for prompt in requests.prompts(options.split, CHECKED // 2, seed, kind)]
-        sample = Sampler(load(options, policy), load_tokenizer(policy),
+        sample = Sampler(load_frozen(policy, common), load_tokenizer(policy),
                          Sampling(options.max_new), formats.STOP, options.rows)
-        numbers |= policy_numbers(sample, load(options, reference), asked,
+        numbers |= policy_numbers(sample, load_frozen(reference, common), asked,
                                   [noise_key(seed, "diagnose", text) for text in asked])
     if metrics.exists():
         numbers["first_ratio"] = max(line["first_ratio"] for line in read_metrics(metrics))

@@ -18,10 +18,10 @@ from cai.constitution import Constitution, load_constitution
 from cai.feedback import label_pairs, longest_question, sample_pairs
 from cai.readers import read_comparisons, read_fitting
 from cai.records import Comparison, InputError, Label, Prompt, record_id, write_jsonl
-from model.checkpoint import AnyTokenizer, load_model, load_tokenizer
+from model.checkpoint import AnyTokenizer, load_tokenizer
 from model.sampling import Sampling
 from model.text import ChoiceScorer, Sampler
-from training.options import Common, Flat, device_of, frozen, require, start
+from training.options import Common, Flat, load_frozen, require, start
 from training.stage import Stage
 from world.people import helpful_votes, votes
 from world.replies import drafts, draw, write
@@ -168,11 +168,8 @@ def main(options: Options) -> dict:
     constitution = load_constitution(options.constitution)
     require(options.principles <= len(constitution.feedback), "principles", options.principles,
             f"at most {len(constitution.feedback)}, the constitution's")
-    device = device_of(options.common)
-    tokenizer = load_tokenizer(options.model)
-    model = frozen(load_model(options.model, device=device), options.common)
-    judge = ChoiceScorer(frozen(load_model(options.judge, device=device), options.common),
-                         load_tokenizer(options.judge))
+    model, tokenizer = load_frozen(options.model, options.common), load_tokenizer(options.model)
+    judge = ChoiceScorer(load_frozen(options.judge, options.common), load_tokenizer(options.judge))
     red_team = (read_fitting(options.red_team, fits(options, constitution, tokenizer,
                                                     model.config.context, judge),
                              options.red_team_pairs) if options.red_team

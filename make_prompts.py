@@ -8,10 +8,10 @@ from cai.keys import noise_key
 from cai.more_prompts import END, list_of, make_prompts, usable_examples
 from cai.readers import read_prompts
 from cai.records import InputError, write_jsonl
-from model.checkpoint import load_model, load_tokenizer
+from model.checkpoint import load_tokenizer
 from model.sampling import Sampling
 from model.text import Sampler
-from training.options import Common, Flat, device_of, frozen, require, start
+from training.options import Common, Flat, load_frozen, require, start
 from training.stage import Stage
 
 
@@ -64,7 +64,7 @@ def main(options: Options) -> dict:
                          f"paragraph and at most {options.words[1]} words, expected at least "
                          f"--shown, {options.shown}")
     tokenizer = load_tokenizer(options.model)
-    model = load_model(options.model, device=device_of(options.common)).eval()
+    model = load_frozen(options.model, options.common)
     longest = sorted((prompt.turns[0] for prompt in examples),
                      key=lambda text: len(tokenizer.encode(text)))[-options.shown:]
     needed = len(tokenizer.encode(list_of(longest, options.kind))) + options.max_new
@@ -73,9 +73,8 @@ def main(options: Options) -> dict:
             f"{model.config.context} (--words bounds them)")
     tries = options.count * options.tries
     with stage.log(tries, unit="text") as log:
-        sampler = Sampler(frozen(model, options.common), tokenizer,
-                          Sampling(options.max_new, options.temperature), (END,), options.rows,
-                          log.advanced)
+        sampler = Sampler(model, tokenizer, Sampling(options.max_new, options.temperature), (END,),
+                          options.rows, log.advanced)
 
         def write(lists: list[str], keys: list[str]) -> list[str | None]:
             return [sampler.text(each) if each.ended else None

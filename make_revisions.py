@@ -13,11 +13,11 @@ from cai.constitution import Constitution, load_constitution
 from cai.critique_revision import longest_step, make_chains
 from cai.readers import read_fitting
 from cai.records import InputError, Prompt, write_jsonl
-from model.checkpoint import AnyTokenizer, load_model, load_tokenizer
+from model.checkpoint import AnyTokenizer, load_tokenizer
 from model.sampling import Sampling
 from model.text import Sampler
 from model.transformer import Transformer
-from training.options import Common, Flat, device_of, frozen, require, start
+from training.options import Common, Flat, load_frozen, require, start
 from training.stage import Stage
 from world.requests import prompts as world_prompts
 
@@ -80,8 +80,7 @@ def fits(kind: str, options: Options, constitution: Constitution, tokenizer: Any
 
 def loaded(folder: Path, common: Common) -> tuple[Transformer, AnyTokenizer]:
     """The model in a checkpoint folder and its tokenizer."""
-    model = load_model(folder, device=device_of(common))
-    return frozen(model, common), load_tokenizer(folder)
+    return load_frozen(folder, common), load_tokenizer(folder)
 
 
 def main(options: Options) -> dict:

@@ -19,10 +19,10 @@ from cai.readers import read_prompts
 from cai.records import KINDS, Comparison, Prompt, Revision, read_jsonl, record_id
 from cai.statistics import calibration_error
 from cai.targets import label_preference, normalised, soft_target
-from model.checkpoint import load_model, load_scalar_model, load_tokenizer
+from model.checkpoint import load_tokenizer
 from model.sampling import Sampling
 from model.text import PreferenceScorer, Sampler
-from training.options import Common, Flat, device_of, frozen, require
+from training.options import Common, Flat, load_frozen, load_frozen_scalar, require
 from training.stage import Stage
 from world import truth
 from world.requests import parse
@@ -231,15 +231,13 @@ def asked(options: Options, kind: str, count: int) -> list[Prompt]:
 
 def sampler(options: Options, folder: Path) -> Sampler:
     """Samples replies from a checkpoint at temperature 1."""
-    model = load_model(folder, device=device_of(options.common)).eval()
-    return Sampler(frozen(model, options.common), load_tokenizer(folder), Sampling(options.max_new),
-                   formats.STOP, options.rows)
+    return Sampler(load_frozen(folder, options.common), load_tokenizer(folder),
+                   Sampling(options.max_new), formats.STOP, options.rows)
 
 
 def scorer(options: Options, folder: Path) -> PreferenceScorer:
     """Scores replies by a scalar model."""
-    model = load_scalar_model(folder, device_of(options.common)).eval()
-    return PreferenceScorer(frozen(model, options.common), load_tokenizer(folder))
+    return PreferenceScorer(load_frozen_scalar(folder, options.common), load_tokenizer(folder))
 
 
 def snapshots(options: Options) -> dict[int, Path]:

@@ -6,10 +6,10 @@ from pathlib import Path
 from cai import formats
 from cai.feedback import sample_pairs
 from cai.records import KINDS, write_jsonl
-from model.checkpoint import load_model, load_tokenizer
+from model.checkpoint import load_tokenizer
 from model.sampling import Sampling
 from model.text import Sampler
-from training.options import Common, Flat, device_of, frozen, require
+from training.options import Common, Flat, load_frozen, require
 from training.stage import Stage
 from world.requests import prompts as world_prompts
 
@@ -47,8 +47,7 @@ def main(options: Options) -> dict:
     counts = zip(KINDS, (options.red_team_pairs, options.helpful_pairs), strict=True)
     prompts = [] if options.prompts else [
         prompt for kind, count in counts for prompt in world_prompts("test", count, seed, kind)]
-    model = load_model(options.model, device=device_of(options.common)).eval()
-    sample = Sampler(frozen(model, options.common), load_tokenizer(options.model),
+    sample = Sampler(load_frozen(options.model, options.common), load_tokenizer(options.model),
                      Sampling(options.max_new), formats.STOP, options.rows)
     pairs = sample_pairs(prompts, sample, seed=seed)
     write_jsonl(stage.path / "pairs.jsonl", pairs)

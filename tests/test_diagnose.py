@@ -182,8 +182,9 @@ def run(world_base: Path, world_preference: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def verdicts(run: Path, capsys: pytest.CaptureFixture) -> dict[str, str]:
-    numbers = evaluate.main(evaluate.Options(diagnose=run, max_new=8, common=Common(device="cpu")))
+def verdicts(run: Path, capsys: pytest.CaptureFixture, dtype: str = "float32") -> dict[str, str]:
+    numbers = evaluate.main(evaluate.Options(diagnose=run, max_new=8,
+                                             common=Common(device="cpu", dtype=dtype)))
     lines = [[cell.strip() for cell in line.split("|")[1:-1]]
              for line in capsys.readouterr().out.splitlines()[2:]]
     assert {name: number for name, _, number, *_ in lines if number != "-"} == {
@@ -193,8 +194,8 @@ def verdicts(run: Path, capsys: pytest.CaptureFixture) -> dict[str, str]:
 
 def test_a_run_is_told_check_by_check(run: Path, capsys: pytest.CaptureFixture,
                                       monkeypatch: pytest.MonkeyPatch) -> None:
-    loaded, load = [], evaluate.load_scalar_model
-    monkeypatch.setattr(evaluate, "load_scalar_model",
+    loaded, load = [], evaluate.load_frozen_scalar
+    monkeypatch.setattr(evaluate, "load_frozen_scalar",
                         lambda *place: loaded.append(place) or load(*place))
     found = verdicts(run, capsys)
     assert len(loaded) == 1
@@ -209,6 +210,12 @@ def test_a_run_is_told_check_by_check(run: Path, capsys: pytest.CaptureFixture,
     assert {found[name] for name in PREFERENCE} == {"not checked"}
     with pytest.raises(InputError, match="found no stage to check"):
         evaluate.main(evaluate.Options(diagnose=run / "train_sl"))
+
+
+def test_a_run_is_checked_in_float32_whatever_type_it_had(run: Path,
+                                                          capsys: pytest.CaptureFixture) -> None:
+    """In bfloat16 the sampler's log-probs and one pass differ by more than the bound."""
+    assert verdicts(run, capsys, "bf16") == verdicts(run, capsys)
 
 
 def test_a_number_that_is_none_is_sick() -> None:

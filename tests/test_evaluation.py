@@ -235,7 +235,7 @@ class Declining:
 
 
 def test_labels_are_measured_against_the_truth(tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluate, "load_model", lambda *place, **device: torch.nn.Identity())
+    monkeypatch.setattr(evaluate, "load_frozen", lambda *place: torch.nn.Identity())
     monkeypatch.setattr(evaluate, "load_tokenizer", lambda folder: None)
     monkeypatch.setattr(evaluate, "ChoiceScorer", Declining)
     constitution = load_constitution("constitutions/small.toml")

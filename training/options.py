@@ -12,7 +12,9 @@ import torch
 import tyro
 
 from model.adapters import LoRA
+from model.checkpoint import load_model, load_scalar_model
 from model.errors import CheckpointError, OptionError, PromptError
+from model.heads import ScalarModel
 from model.transformer import Block, Transformer, Trunk
 
 Options = TypeVar("Options")
@@ -29,7 +31,8 @@ class Common:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where tensors live; auto takes a GPU where there is one."""
     dtype: Literal["float32", "bf16"] = "float32"
-    """Type of the matrix products; master weights and reductions stay float32."""
+    """Type of the matrix products, and of the weights of models that a stage only reads; weights
+    that are learnt, and reductions, stay float32."""
     recompute: bool = False
     """Keep of each layer its input alone and compute the rest again for the gradient: less memory
     in training, a third more time."""
@@ -94,10 +97,14 @@ def precision(common: Common) -> torch.autocast:
     return torch.autocast(device_of(common).type, torch.bfloat16, enabled=common.dtype == "bf16")
 
 
+def reading_dtype(common: Common) -> torch.dtype:
+    """The type that weights are held in which nothing learns: bfloat16 where bf16 is asked for."""
+    return torch.bfloat16 if common.dtype == "bf16" else torch.float32
+
+
 def trunk_dtype(lora: LoRA, common: Common) -> torch.dtype:
-    """The type that weights are held in: bfloat16 where they are frozen and bf16 is asked for."""
-    frozen = lora.lora_rank > 0 and common.dtype == "bf16"
-    return torch.bfloat16 if frozen else torch.float32
+    """The type that a trunk is held in: frozen beside its adapters, or learnt."""
+    return reading_dtype(common) if lora.lora_rank else torch.float32
 
 
 def fused(model: torch.nn.Module, common: Common) -> torch.nn.Module:
@@ -131,3 +138,13 @@ def frozen(model: torch.nn.Module, common: Common) -> torch.nn.Module:
             for matrix in (each for each in block.parameters() if each.dim() == 2):
                 matrix.data = matrix.data.mT.contiguous().mT
     return fused(model, common)
+
+
+def load_frozen(folder: Path, common: Common) -> Transformer:
+    """The language model in `folder`, to be read alone. CheckpointError: as of `load_model`."""
+    return frozen(load_model(folder, reading_dtype(common), device_of(common)), common)
+
+
+def load_frozen_scalar(folder: Path, common: Common) -> ScalarModel:
+    """The preference model in `folder`, to be read alone. CheckpointError: as of `load_model`."""
+    return frozen(load_scalar_model(folder, device_of(common), reading_dtype(common)), common)
