@@ -11,11 +11,11 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-# The most rows and the most logits of a chunk. On a CPU small chunks stay in its cache, and beyond
-# 32 MB the C library asks the system for new memory each time; on a GPU a chunk of few rows would
-# mostly add to the weight's gradient.
+# The most rows and the most logits of a chunk. On a CPU a product of few rows mostly arranges the
+# weight anew, and beyond 32 MB the C library asks the system for new memory each time; on a GPU a
+# chunk of few rows would mostly add to the weight's gradient.
 ROWS = {"cpu": 1024, "cuda": 16_384}
-LOGITS = {"cpu": 2**22, "cuda": 2**28}
+LOGITS = {"cpu": 8 * 10**6, "cuda": 2**28}
 
 #: loss(logprobs (n,), entropy (n,) or None, rows): what these rows add to the loss, a scalar.
 PartialLoss = Callable[[Tensor, Tensor | None, slice], Tensor]
