@@ -4,20 +4,18 @@ N rows, D width, V vocabulary; n rows of one chunk. However many rows there are,
 chunk's logits are held where a loss is learnt from, and none is computed twice.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-# The most rows of a chunk, and the most logits: where a loss is learnt, and where one only reads,
-# with no gradients beside. On a CPU small chunks stay in its cache, but a product of few rows
-# mostly arranges the weight anew, and beyond 32 MB the C library asks the system for new memory
-# each time; on a GPU a chunk of few rows would mostly add to the weight's gradient.
+# The most rows and the most logits of a chunk. On a CPU a product of few rows mostly arranges the
+# weight anew, and beyond 32 MB the C library asks the system for new memory each time; on a GPU a
+# chunk of few rows would mostly add to the weight's gradient.
 ROWS = {"cpu": 1024, "cuda": 16_384}
-LEARNT = {"cpu": 2**22, "cuda": 2**28}
-READ = {"cpu": 8 * 10**6, "cuda": 2**28}
+LOGITS = {"cpu": 8 * 10**6, "cuda": 2**28}
 
 #: loss(logprobs (n,), entropy (n,) or None, rows): what these rows add to the loss, a scalar.
 PartialLoss = Callable[[Tensor, Tensor | None, slice], Tensor]
@@ -45,8 +43,7 @@ def token_logprobs(model: nn.Module, hidden: Tensor, targets: Tensor,
     states, wanted = rearrange(hidden, "... d -> (...) d"), rearrange(targets, "... -> (...)")
     return torch.cat([
         nn.functional.log_softmax(_logits(model, states[rows], temperature), dim=-1)
-        .gather(1, wanted[rows, None])[:, 0]
-        for rows in chunks(model, states, READ)]).view(targets.shape)
+        .gather(1, wanted[rows, None])[:, 0] for rows in chunks(model, states)]).view(targets.shape)
 
 
 def learn_tokens(model: nn.Module, hidden: Tensor, targets: Tensor,
@@ -80,7 +77,7 @@ def token_loss(model: nn.Module, hidden: Tensor, targets: Tensor, loss: PartialL
     total, gradient = torch.zeros((), device=states.device), torch.empty_like(states)
     logprobs = torch.empty(len(states), device=states.device)
     entropies = torch.empty_like(logprobs) if entropy else None
-    for rows in chunks(model, states, LEARNT):
+    for rows in chunks(model, states):
         every = nn.functional.log_softmax(_logits(model, states[rows], temperature), dim=-1)
         of_target = every.gather(1, targets[rows, None])[:, 0]
         probabilities = every.exp() if entropy else every.exp_()
@@ -104,12 +101,10 @@ def token_loss(model: nn.Module, hidden: Tensor, targets: Tensor, loss: PartialL
     return TokenLoss(total, gradient, logprobs, entropies)
 
 
-def chunks(model: nn.Module, states: Tensor, most: Mapping[str, int]) -> Iterator[slice]:
-    """Slices of the rows of `states` (N, D) whose logits, the `most` of a device, may be held
-    together.
-    """
+def chunks(model: nn.Module, states: Tensor) -> Iterator[slice]:
+    """Slices of the rows of `states` (N, D) whose logits may be held together."""
     kind = states.device.type
-    size = max(1, min(ROWS[kind], most[kind] // len(model.lm_head.weight)))
+    size = max(1, min(ROWS[kind], LOGITS[kind] // len(model.lm_head.weight)))
     for start in range(0, max(1, len(states)), size):
         yield slice(start, start + size)
 

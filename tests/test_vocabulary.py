@@ -17,12 +17,7 @@ WEIGHTS = torch.tensor([1.0, -2.0, 0.5, 3.0, 0.0])
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two rows of 40 words at a time."""
-    at_most(80, monkeypatch)
-
-
-def at_most(logits: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    for most in (vocabulary.LEARNT, vocabulary.READ):
-        monkeypatch.setitem(most, "cpu", logits)
+    monkeypatch.setitem(vocabulary.LOGITS, "cpu", 80)
 
 
 def states(seed: int = 0) -> Tensor:
@@ -36,7 +31,7 @@ def test_logprobs_and_entropy_of_known_distributions(tiny, monkeypatch) -> None:
         model.lm_head.weight.copy_(torch.eye(4))
     p = torch.tensor([0.5, 0.25, 0.125, 0.125])
     hidden = torch.stack((torch.zeros(4), p.log(), p.log() + 3.0))
-    at_most(8, monkeypatch)
+    monkeypatch.setitem(vocabulary.LOGITS, "cpu", 8)
     targets = torch.tensor([3, 1, 0])
     found = token_loss(model, hidden, targets, lambda logprobs, entropy, rows: logprobs.sum(),
                        entropy=True)
