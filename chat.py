@@ -11,7 +11,8 @@ from cai.records import InputError
 from model.checkpoint import load_tokenizer
 from model.sampling import Sampling
 from model.text import Sampler
-from training.options import Common, Flat, load_frozen, require, start
+from training.models import load_frozen
+from training.options import Common, Flat, require, start
 
 
 @dataclass(frozen=True)

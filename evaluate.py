@@ -48,14 +48,8 @@ from model.sampling import Sampling
 from model.text import ChoiceScorer, PreferenceScorer, Sampler
 from rl.diagnose import policy_numbers
 from training.log import Log
-from training.options import (
-    Common,
-    Flat,
-    load_frozen,
-    load_frozen_scalar,
-    require,
-    start,
-)
+from training.models import load_frozen, load_frozen_scalar
+from training.options import Common, Flat, require, start
 from training.stage import Stage, write_json
 from world import people, requests, truth
 from world.replies import offers

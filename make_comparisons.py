@@ -21,7 +21,8 @@ from cai.records import Comparison, InputError, Label, Prompt, record_id, write_
 from model.checkpoint import AnyTokenizer, load_tokenizer
 from model.sampling import Sampling
 from model.text import ChoiceScorer, Sampler
-from training.options import Common, Flat, load_frozen, require, start
+from training.models import load_frozen
+from training.options import Common, Flat, require, start
 from training.stage import Stage
 from world.people import helpful_votes, votes
 from world.replies import drafts, draw, write

@@ -17,7 +17,8 @@ from model.checkpoint import AnyTokenizer, load_tokenizer
 from model.sampling import Sampling
 from model.text import Sampler
 from model.transformer import Transformer
-from training.options import Common, Flat, load_frozen, require, start
+from training.models import load_frozen
+from training.options import Common, Flat, require, start
 from training.stage import Stage
 from world.requests import prompts as world_prompts
 

@@ -29,8 +29,9 @@ from model.sharing import learning
 from model.tokenizer import Tokenizer, train_tokenizer
 from model.transformer import ModelConfig, Transformer, initialise
 from model.vocabulary import learn_tokens
+from training.models import fused, precision
 from training.optimizer import clip_gradients, linear, muon_and_adamw, take_step
-from training.options import Common, Flat, device_of, fused, precision, require, start
+from training.options import Common, Flat, device_of, require, start
 from training.stage import Stage
 from world import corpus, documents, public
 

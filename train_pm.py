@@ -32,17 +32,9 @@ from rl.preference import (
     voted_pairs,
 )
 from training.log import Log
+from training.models import fused, precision, trunk_dtype
 from training.optimizer import clip_gradients, fine_tuning, linear, take_step
-from training.options import (
-    Common,
-    Flat,
-    device_of,
-    fused,
-    precision,
-    require,
-    start,
-    trunk_dtype,
-)
+from training.options import Common, Flat, device_of, require, start
 from training.stage import Stage
 from world.corpus import voted
 

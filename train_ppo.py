@@ -27,18 +27,9 @@ from rl.options import PPOOptions
 from rl.reward import Reward, kl_controller, score_replies
 from rl.rollout import Rollout, pack, response_logprobs, response_logprobs_and_values
 from rl.update import estimate, penalised_rewards, ppo_update
+from training.models import frozen, fused, precision, trunk_dtype
 from training.optimizer import adamw, linear, set_rate
-from training.options import (
-    Common,
-    Flat,
-    device_of,
-    frozen,
-    fused,
-    precision,
-    require,
-    start,
-    trunk_dtype,
-)
+from training.options import Common, Flat, device_of, require, start
 from training.stage import Stage, plain
 from world.requests import prompts as world_prompts
 

@@ -14,17 +14,9 @@ from model.checkpoint import load_model, load_tokenizer, save_model
 from model.sharing import learning
 from model.tokenizer import Tokenizer
 from model.vocabulary import learn_tokens
+from training.models import fused, precision, trunk_dtype
 from training.optimizer import clip_gradients, fine_tuning, linear, take_step
-from training.options import (
-    Common,
-    Flat,
-    device_of,
-    fused,
-    precision,
-    require,
-    start,
-    trunk_dtype,
-)
+from training.options import Common, Flat, device_of, require, start
 from training.stage import Stage
 
 

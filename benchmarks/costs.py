@@ -28,7 +28,7 @@ from model.generate import generate
 from model.sampling import Sampling
 from model.transformer import ModelConfig
 from training.optimizer import adamw
-from training.options import frozen, fused
+from training.models import frozen, fused
 from training.stage import ROOT
 
 CACHED, ROWS = (256, 512, 1024, 2048, 4096), 4

@@ -15,7 +15,7 @@ from benchmarks.shapes import TINY, described, random_model, random_tokens
 from model.generate import generate
 from model.sampling import Sampling
 from model.transformer import ModelConfig
-from training.options import frozen
+from training.models import frozen
 
 PROMPT, NEW = 48, 64
 MEAN, CAP = 32, 128  # of the stop lengths

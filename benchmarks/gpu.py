@@ -23,8 +23,8 @@ from model.sampling import Sampling
 from model.slots import Slots
 from model.transformer import ModelConfig, Transformer
 from rl.options import PPOOptions
+from training.models import frozen, fused, trunk_dtype
 from training.optimizer import adamw
-from training.options import frozen, fused, trunk_dtype
 
 PROMPT, SPAN = 128, 128
 BATCH, LENGTH = 16, 2048  # of a training step: 32,768 tokens

@@ -11,7 +11,7 @@ from benchmarks.setting import Setting
 from benchmarks.shapes import TINY, described, random_model, random_tokens
 from model.scoring import score_choices, score_continuations
 from model.transformer import ModelConfig
-from training.options import frozen
+from training.models import frozen
 
 LENGTH, CHUNK = 256, 8  # tokens a row; rows of a forward of the peer, which is its best
 SHARED, OWN, SAME = 640, 128, 64  # examples; a question; what both its orders begin with

@@ -22,8 +22,9 @@ from model.vocabulary import learn_tokens
 from rl.options import PPOOptions
 from rl.rollout import Rollout, pack, response_logprobs, response_logprobs_and_values
 from rl.update import estimate, penalised_rewards, ppo_update
+from training.models import frozen, fused, precision
 from training.optimizer import Optimizers, adamw, clip_gradients, take_step
-from training.options import Common, frozen, fused, precision
+from training.options import Common
 
 
 def learn(model: Transformer, optimizers: Optimizers, rows: Sequence[list[int]],

@@ -25,8 +25,8 @@ from model.batches import pad_right, random_steps
 from model.heads import ScalarModel
 from model.tokenizer import Tokenizer
 from model.transformer import ModelConfig
+from training.models import fused
 from training.optimizer import adamw
-from training.options import fused
 
 BATCH, LENGTH = 32, 256
 PAIRS, PAIR_LENGTH = 32, 112

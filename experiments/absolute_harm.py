@@ -17,8 +17,9 @@ from model.batches import pad_right, random_steps
 from model.checkpoint import load_model, load_tokenizer, save_model
 from model.heads import ScalarModel
 from model.text import PreferenceScorer
+from training.models import fused, precision
 from training.optimizer import clip_gradients, fine_tuning, linear, take_step
-from training.options import Common, Flat, device_of, fused, precision, require
+from training.options import Common, Flat, device_of, require
 from training.stage import Stage
 from world.people import votes
 from world.replies import write

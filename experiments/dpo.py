@@ -22,8 +22,9 @@ from model.transformer import Transformer
 from model.vocabulary import token_logprobs
 from rl.preference import accuracy, bradley_terry_loss, mixture_weights
 from rl.rollout import grouped, pack
+from training.models import frozen, fused, precision
 from training.optimizer import adamw, clip_gradients, linear, take_step
-from training.options import Common, Flat, device_of, frozen, fused, precision, require
+from training.options import Common, Flat, device_of, require
 from training.stage import Stage
 
 

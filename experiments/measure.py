@@ -22,7 +22,8 @@ from cai.targets import label_preference, normalised, soft_target
 from model.checkpoint import load_tokenizer
 from model.sampling import Sampling
 from model.text import PreferenceScorer, Sampler
-from training.options import Common, Flat, load_frozen, load_frozen_scalar, require
+from training.models import load_frozen, load_frozen_scalar
+from training.options import Common, Flat, require
 from training.stage import Stage
 from world import truth
 from world.requests import parse

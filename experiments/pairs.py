@@ -9,7 +9,8 @@ from cai.records import KINDS, write_jsonl
 from model.checkpoint import load_tokenizer
 from model.sampling import Sampling
 from model.text import Sampler
-from training.options import Common, Flat, load_frozen, require
+from training.models import load_frozen
+from training.options import Common, Flat, require
 from training.stage import Stage
 from world.requests import prompts as world_prompts
 

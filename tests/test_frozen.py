@@ -13,8 +13,9 @@ from model.generate import generate
 from model.noise import uniforms
 from model.sampling import Sampling
 from model.scoring import score_continuations
-from training import options
-from training.options import Common, load_frozen, load_frozen_scalar
+from training import models
+from training.models import load_frozen, load_frozen_scalar
+from training.options import Common
 
 PROMPTS = [[5, 6, 7, 8], [9, 10, 11, 5, 6, 12], [7, 9]]
 FLOAT, HALF = Common(device="cpu"), Common(device="cpu", dtype="bf16")
@@ -74,16 +75,16 @@ def compare(folder: Path, common: Common) -> object:
         folder, folder, red_team_pairs=1, helpful_pairs=1, max_new=4, common=common))
 
 
-@pytest.mark.parametrize(("stage", "models"), [(talk, 1), (revise, 1), (compare, 2)])
+@pytest.mark.parametrize(("stage", "count"), [(talk, 1), (revise, 1), (compare, 2)])
 def test_a_stage_that_only_reads_holds_its_models_in_bf16(
-        stage: Stage, models: int, world_base: Path, tmp_path: Path,
+        stage: Stage, count: int, world_base: Path, tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch) -> None:
-    held, freeze = [], options.frozen
+    held, freeze = [], models.frozen
 
     def watched(model: torch.nn.Module, common: Common) -> torch.nn.Module:
         held.append(next(model.parameters()).dtype)
         return freeze(model, common)
 
-    monkeypatch.setattr(options, "frozen", watched)
+    monkeypatch.setattr(models, "frozen", watched)
     stage(world_base, Common(device="cpu", dtype="bf16", runs=tmp_path / "runs"))
-    assert held == [torch.bfloat16] * models
+    assert held == [torch.bfloat16] * count

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from training.models import frozen, fused
 from training.muon import Muon, orthogonalised
 from training.optimizer import (
     adamw,
@@ -14,7 +15,7 @@ from training.optimizer import (
     set_rate,
     take_step,
 )
-from training.options import Common, frozen, fused
+from training.options import Common
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -23,7 +23,8 @@ from model.sharing import learning
 from model.transformer import Transformer
 from model.vocabulary import learn_tokens
 from rl.options import PPOOptions
-from training.options import Common, fused, precision
+from training.models import fused, precision
+from training.options import Common
 from training.stage import ROOT
 from world.requests import prompts
 
