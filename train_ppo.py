@@ -27,7 +27,7 @@ from rl.options import PPOOptions
 from rl.reward import Reward, kl_controller, score_replies
 from rl.rollout import Rollout, pack, response_logprobs, response_logprobs_and_values
 from rl.update import estimate, penalised_rewards, ppo_update
-from training.models import frozen, fused, precision, trunk_dtype
+from training.models import behaviour_of, frozen, fused, precision, trunk_dtype, up_to_date
 from training.optimizer import adamw, linear, set_rate
 from training.options import Common, Flat, device_of, require, start
 from training.stage import Stage, plain
@@ -132,6 +132,7 @@ class Actors:
         judge = load_scalar_model(options.preference_model, device, dtype, trunk)
         generator = torch.Generator().manual_seed(options.common.seed)
         self.policy = branch(self.reference, options.lora, generator)
+        self.behaviour = behaviour_of(self.policy, options.common)
         self.value = self.start_of_value(judge, options, generator).to(device)
         self.reward = reward or preference(judge, options.preference_model, options.common)
         self.held_out = (preference(load_scalar_model(options.held_out, device, dtype, trunk),
@@ -181,7 +182,7 @@ def read(options: Options, actors: Actors) -> Prompts:
 def sample(actors: Actors, prompts: list[Prompt], step: int, options: Options,
            device: torch.device) -> tuple[Rollout, float]:
     """One reply a prompt with all that the update needs, and the held-out model's mean score."""
-    sampler = Sampler(actors.policy, actors.tokenizer,
+    sampler = Sampler(up_to_date(actors.behaviour, actors.policy), actors.tokenizer,
                       Sampling(options.max_new, options.ppo.temperature), formats.STOP,
                       rows=len(prompts))
     asked = [formats.reply_prompt(prompt.turns) for prompt in prompts]

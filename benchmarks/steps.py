@@ -22,7 +22,7 @@ from model.vocabulary import learn_tokens
 from rl.options import PPOOptions
 from rl.rollout import Rollout, pack, response_logprobs, response_logprobs_and_values
 from rl.update import estimate, penalised_rewards, ppo_update
-from training.models import frozen, fused, precision
+from training.models import behaviour_of, frozen, fused, precision, up_to_date
 from training.optimizer import Optimizers, adamw, clip_gradients, take_step
 from training.options import Common
 
@@ -61,6 +61,7 @@ class Actors:
     """The models of PPO and what steps them."""
 
     policy: Transformer
+    behaviour: Transformer
     reference: Transformer
     value: ScalarModel
     reward: ScalarModel
@@ -77,12 +78,13 @@ def actors(model: Transformer, common: Common, shared: bool = False,
     reference = branch(model, lora)
     reward = ScalarModel(branch(model, lora)).to(model.table.device)
     policy = branch(reference, lora) if lora.lora_rank else model
+    behaviour = behaviour_of(policy, common)
     value = (ScalarModel(policy).to(model.table.device) if shared else branch(reward, lora))
     for each in (reference, reward):
         frozen(each, common)
     for each in (policy, value):
         fused(each, common)
-    return Actors(policy, reference, value, reward,
+    return Actors(policy, behaviour, reference, value, reward,
                   (adamw(policy, 1e-6, eps=1e-5),
                    adamw(value.head if shared else value, 1e-6, eps=1e-5)))
 
@@ -99,8 +101,8 @@ def ppo_step(each: Actors, prompts: Sequence[list[int]], noise: Tensor, options:
         synchronise(device)
         clock.append(time.perf_counter())
 
-    done = generate(each.policy, prompts, Sampling(noise.shape[1], options.temperature), noise, (),
-                    rows=rows)
+    done = generate(up_to_date(each.behaviour, each.policy), prompts,
+                    Sampling(noise.shape[1], options.temperature), noise, (), rows=rows)
     passed()
     packed = [tensor.to(device) for tensor in pack(prompts, [one.tokens for one in done])]
     with precision(common):

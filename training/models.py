@@ -1,5 +1,6 @@
 """Models as a stage holds them: in which type, learnt or only read, fused or not."""
 
+import copy
 from pathlib import Path
 
 import torch
@@ -67,3 +68,27 @@ def load_frozen(folder: Path, common: Common) -> Transformer:
 def load_frozen_scalar(folder: Path, common: Common) -> ScalarModel:
     """The preference model in `folder`, to be read alone. CheckpointError: as of `load_model`."""
     return frozen(load_scalar_model(folder, device_of(common), reading_dtype(common)), common)
+
+
+def behaviour_of(policy: Transformer, common: Common) -> Transformer:
+    """The model that draws the replies of a `policy` that learns: itself, or under bf16, where it
+    is learnt in float32, a frozen copy in bfloat16, to be brought `up_to_date`.
+
+    Products round the weights to bfloat16 all the same; a step of decoding, which waits for
+    weights, then reads half of the bytes and converts none. To be called before `policy` is fused.
+    """
+    dtype = reading_dtype(common)
+    if policy.lm_head.weight.dtype == dtype:
+        return policy
+    behaviour = copy.deepcopy(policy).to(dtype)
+    behaviour.table = policy.table
+    return frozen(behaviour, common)
+
+
+@torch.no_grad()
+def up_to_date(behaviour: Transformer, policy: Transformer) -> Transformer:
+    """`behaviour` with the weights that `policy` has now."""
+    if behaviour is not policy:
+        for old, new in zip(behaviour.parameters(), policy.parameters(), strict=True):
+            old.copy_(new)
+    return behaviour

@@ -27,8 +27,8 @@ class Common:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where tensors live; auto takes a GPU where there is one."""
     dtype: Literal["float32", "bf16"] = "float32"
-    """Type of the matrix products, and of the weights of models that a stage only reads; weights
-    that are learnt, and reductions, stay float32."""
+    """Type of the matrix products, and of weights that are only read, among them the copy of the
+    policy from which PPO draws replies; weights that are learnt, and reductions, stay float32."""
     recompute: bool = False
     """Keep of each layer its input alone and compute the rest again for the gradient: less memory
     in training, a third more time."""
