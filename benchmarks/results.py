@@ -18,10 +18,10 @@ in the worst round kept. Peers run in a process of their own, in turns with ours
 
 
 def place(line: dict) -> str:
-    """The machine of a line as a file name has it: its GPU, or cpu and its threads."""
-    device = line["device"]
-    name = f"cpu{line['threads']}" if device == "cpu" else device
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") + "-toy" * line["toy"]
+    """The machine of a line as a file name has it: its GPU, or its processor and the threads."""
+    name = line["machine"] if line["device"] == "cpu" else line["device"]
+    name = re.sub(r"\(.*?\)", "", name.lower())
+    return re.sub(r"[^a-z0-9]+", "-", name).strip("-") + "-toy" * line["toy"]
 
 
 def replaces(new: dict, old: dict) -> bool:

@@ -365,8 +365,20 @@ def test_results_keep_a_line_until_it_is_measured_again(tmp_path: Path) -> None:
                      ("score-tiny", "float32", 1.5)]
     results.publish([line("score-tiny", None, None)], tmp_path)
     assert [each["ours"] for each in results.read(path)] == [3.0, None]
-    assert path.name.endswith(f"-cpu{torch.get_num_threads()}.md")
     assert "| generate-tiny" in path.read_text() and list(tmp_path.iterdir()) == [path]
+
+
+def test_each_machine_has_a_file_of_its_own(tmp_path: Path) -> None:
+    """What is measured on one does not stand for another, of the same day and number of cores."""
+    line = written("score-tiny", "transformers", 1.15, Result(
+        2.0, 1.0, "tokens/s", 2.0, 3.0, {"dtype": "float32"}), Setting()) | {"date": "2026-01-02"}
+    cpus = [line | {"machine": name} for name in ("AMD EPYC, 2 threads",
+                                                  "Intel(R) Xeon(R) Processor, 2 threads")]
+    gpu = line | {"machine": "AMD EPYC, 2 threads", "device": "NVIDIA H200"}
+    written_to = [path.name for path in results.publish([*cpus, gpu], tmp_path)]
+    assert written_to == ["2026-01-02-amd-epyc-2-threads.md",
+                          "2026-01-02-intel-xeon-processor-2-threads.md",
+                          "2026-01-02-nvidia-h200.md"]
 
 
 def test_every_gpu_figure_runs_dry_on_a_cpu(tmp_path: Path) -> None:
