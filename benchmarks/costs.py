@@ -27,8 +27,8 @@ from model.cache import KVCache
 from model.generate import generate
 from model.sampling import Sampling
 from model.transformer import ModelConfig
-from training.optimizer import adamw
 from training.models import frozen, fused
+from training.optimizer import adamw
 from training.stage import ROOT
 
 CACHED, ROWS = (256, 512, 1024, 2048, 4096), 4
@@ -42,8 +42,9 @@ def decode_slope(setting: Setting) -> Result:
 
     The cost at a length is what SPAN more tokens take than one, after the same prompt. Where the
     cost is linear in the cache the ratio is 1. A long cache lies in slower memory than a short one,
-    whose own ratio is told beside: that of reading as many keys and values as often. The floor of
-    the products does not show it, for it repeats each on the same tensors.
+    whose own ratio is told beside: that of reading as often what a step reads, the weights and as
+    many keys and values. The floor of the products does not show it, for it repeats each on the
+    same tensors.
     """
     device, span = setting.device, setting.scaled(SPAN, 4)
     lengths = [setting.scaled(length, 4 + n) for n, length in enumerate(CACHED)]
@@ -57,8 +58,9 @@ def decode_slope(setting: Setting) -> Result:
                                                noise(ROWS, new), (), rows=ROWS)
     sides = {name: timed(work, device) for name, work in works.items()}
     sides |= {f"floor {name}": Floor.of(work, device) for name, work in works.items()}
-    sides |= {f"reading {length}": timed(partial(read_all, filled(config, length, device), span),
-                                         device) for length in lengths}
+    sides |= {f"reading {length}": timed(partial(
+        read_all, [*model.parameters(), *filled(config, length + span // 2, device)], span), device)
+        for length in lengths}
     for side in sides.values():
         side()
     compiled = frames()
