@@ -41,23 +41,23 @@ def decode_slope(setting: Setting) -> Result:
     """Cost of a token at the longest cache, against a line through the costs at shorter ones.
 
     The cost at a length is what SPAN more tokens take than one, after the same prompt. Where the
-    cost is linear in the cache the ratio is 1. A long cache lies in slower memory than a short one,
-    whose own ratio is told beside: that of reading as often what a step reads, the weights and as
-    many keys and values. The floor of the products does not show it, for it repeats each on the
-    same tensors.
+    cost is linear in the cache the ratio is 1. A long cache lies in slower memory than a short one;
+    two ratios beside tell that from work that grows faster than it should: that of reading as often
+    what a step reads, the weights and as many keys and values; and that of steps of one row, whose
+    longest cache has the bytes of ROWS rows' at a quarter of its length. The floor of the products
+    shows neither, for it repeats each on the same tensors.
     """
     device, span = setting.device, setting.scaled(SPAN, 4)
     lengths = [setting.scaled(length, 4 + n) for n, length in enumerate(CACHED)]
     config = replace(setting.shape(TINY), context=lengths[-1] + span + 1)
     model = frozen(random_model(config, device), setting.common())
-    works: dict[str, Callable[[], object]] = {}
-    for length in lengths:
-        prompts = random_tokens(ROWS, length, config.vocab_size)
-        for new in (1, 1 + span):
-            works[f"{length}+{new}"] = partial(generate, model, prompts, Sampling(new),
-                                               noise(ROWS, new), (), rows=ROWS)
+    works = {f"{rows} x {length}+{new}": partial(
+        generate, model, random_tokens(rows, length, config.vocab_size), Sampling(new),
+        noise(rows, new), (), rows=rows)
+        for rows in (ROWS, 1) for length in lengths for new in (1, 1 + span)}
     sides = {name: timed(work, device) for name, work in works.items()}
-    sides |= {f"floor {name}": Floor.of(work, device) for name, work in works.items()}
+    sides |= {f"floor of {name}": Floor.of(work, device) for name, work in works.items()
+              if name.startswith(f"{ROWS} x")}
     sides |= {f"reading {length}": timed(partial(
         read_all, [*model.parameters(), *filled(config, length + span // 2, device)], span), device)
         for length in lengths}
@@ -67,23 +67,26 @@ def decode_slope(setting: Setting) -> Result:
     with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True):
         timing = in_turns(sides, setting.rounds(3), setting.patience, warm=False)
 
-    def costs(prefix: str = "") -> list[float]:
+    def costs(prefix: str, rows: int) -> list[float]:
         """Microseconds a token at each length, the median over rounds."""
-        return [1e6 / (span * ROWS) * statistics.median(
-            more - one for one, more in zip(timing.seconds[f"{prefix}{length}+1"],
-                                            timing.seconds[f"{prefix}{length}+{1 + span}"],
+        return [1e6 / (span * rows) * statistics.median(
+            more - one for one, more in zip(timing.seconds[f"{prefix}{rows} x {length}+1"],
+                                            timing.seconds[f"{prefix}{rows} x {length}+{1 + span}"],
                                             strict=True)) for length in lengths]
 
-    ours, floor = costs(), costs("floor ")
+    def told(name: str, costs: list[float]) -> dict[str, object]:
+        """Costs at each length, and the ratio of the last."""
+        return {f"{name}_costs": list(map(rounded, costs)),
+                f"{name}_ratio": rounded(extrapolated(lengths, costs) / costs[-1])}
+
+    ours, floor = costs("", ROWS), costs("floor of ", ROWS)
     reading = [1e6 / (span * ROWS) * timing.median(f"reading {length}") for length in lengths]
     return Result(
         ours[-1], extrapolated(lengths, ours), "us/token", extrapolated(lengths, ours) / ours[-1],
         floor[-1], {"model": described(config), "batch": ROWS, "dtype": "float32",
                     "lengths": lengths, "costs": list(map(rounded, ours)),
-                    "floor_costs": list(map(rounded, floor)),
-                    "floor_ratio": rounded(extrapolated(lengths, floor) / floor[-1]),
-                    "reading_costs": list(map(rounded, reading)),
-                    "reading_ratio": rounded(extrapolated(lengths, reading) / reading[-1]),
+                    **told("floor", floor), **told("reading", reading),
+                    **told("one_row", costs("", 1)),
                     "frames_compiled_after_warm_up": frames() - compiled, **timing.facts})
 
 

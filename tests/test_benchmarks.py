@@ -240,11 +240,12 @@ def test_a_linear_cost_continues_its_line_and_a_quadratic_one_passes_it() -> Non
     assert costs.extrapolated(lengths, quadratic) / quadratic[-1] < 0.8
 
 
-def test_the_cost_of_a_token_is_told_beside_that_of_reading_the_cache_alone() -> None:
-    found = costs.decode_slope(TOY)
-    facts = found.facts
-    assert len(facts["reading_costs"]) == len(facts["costs"]) == len(costs.CACHED)
-    assert min(facts["reading_costs"]) > 0 and facts["reading_ratio"] > 0
+def test_the_cost_of_a_token_is_told_beside_those_of_reading_alone_and_of_one_row() -> None:
+    facts = costs.decode_slope(TOY).facts
+    for name in ("floor", "reading", "one_row"):
+        assert len(facts[f"{name}_costs"]) == len(facts["costs"]) == len(costs.CACHED)
+        assert isinstance(facts[f"{name}_ratio"], float)
+    assert min(facts["reading_costs"]) > 0
     cache = costs.filled(toy(TINY), 5, CPU_DEVICE)
     assert len(cache) == 2 * toy(TINY).layers
     assert {tuple(each.shape) for each in cache} == {(costs.ROWS, 4, 5, 8)}
