@@ -38,24 +38,30 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.learns(x):
+        if self.by_hand(x):
             return Unit.apply(x, self.eps) * self.weight
         if x.dtype == self.weight.dtype == torch.float32:
             return F.rms_norm(x, x.shape[-1:], self.weight, self.eps)
         return self.weight * F.rms_norm(x.float(), x.shape[-1:], None, self.eps).to(x.dtype)
 
-    def learns(self, x: Tensor) -> bool:
-        """Whether what it does to `x` is learnt from, on a CPU and in float32."""
-        return (torch.is_grad_enabled() and x.device.type == "cpu"
-                and x.dtype == self.weight.dtype == torch.float32)
+    def by_hand(self, x: Tensor) -> bool:
+        """Whether `Unit` norms `x`: on a CPU and in float32, where it is learnt from.
+
+        And where products round to bfloat16 whether it is learnt from or read: what differs in the
+        last bit of float32 is then rounded apart, and a policy would differ from its old log-probs.
+        """
+        return (x.device.type == "cpu" and x.dtype == self.weight.dtype == torch.float32
+                and (torch.is_grad_enabled() or torch.is_autocast_enabled("cpu")))
 
     def apart(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """`x` normed, and a weight (D,) that what reads it has yet to multiply by, with `weighed`.
 
         Where the weight is learnt: its gradient is then read off those of the matrices that it is
-        multiplied into, where a sum over all tokens would be one more pass over memory.
+        multiplied into, where a sum over all tokens would be one more pass over memory. Not where
+        products round to bfloat16: they would round other factors than where nothing is learnt.
         """
-        if self.weight.requires_grad and self.learns(x):
+        if (self.weight.requires_grad and self.by_hand(x)
+                and not torch.is_autocast_enabled("cpu")):
             return Unit.apply(x, self.eps), self.weight
         return self(x), None
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import FAMILIES
 from torch._dynamo.testing import CompileCounterWithBackend
 
 import train_pm
@@ -108,6 +109,18 @@ def test_bf16_is_in_the_products_and_not_in_attention(tiny, monkeypatch) -> None
         assert gradient.dtype == torch.float32
         error = (gradient - plain[name]).norm() / plain[name].norm()
         assert 0 < error < 0.05, name
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_bf16_rounds_what_is_learnt_from_as_what_is_read(tiny, family: str) -> None:
+    """Else a policy that has not moved has other log-probs than when it was scored."""
+    model = tiny(**FAMILIES[family])
+    groups = [torch.tensor([row]) for row in ROWS]
+    with precision(Common(dtype="bf16")):
+        learnt = model.forward_groups(groups)
+        with torch.no_grad():
+            read = model.forward_groups(groups)
+    assert learnt.requires_grad and torch.equal(learnt, read)
 
 
 def test_the_fused_parts_of_a_step_have_no_graph_break(tiny, monkeypatch) -> None:
