@@ -120,7 +120,8 @@ class Attention(nn.Module):
             for project, states in ((self.q_proj, asking), (self.k_proj, x), (self.v_proj, x))
         )
         if self.q_norm is not None:
-            q, k = self.q_norm(q), self.k_norm(k)
+            # Their weights may be float32 beside products in bfloat16.
+            q, k = self.q_norm(q).to(v.dtype), self.k_norm(k).to(v.dtype)
         return rotate(q, turned), rotate(k, table), v
 
     def gather(self, mixed: Tensor) -> Tensor:
