@@ -3,6 +3,7 @@
 import json
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,20 @@ def test_the_report_has_exactly_its_keys(report: dict) -> None:
     stages = [report["seconds"][name] for name in run_cai.STAGES]
     assert min(stages) > 0 and report["seconds"]["total"] == pytest.approx(sum(stages), abs=0.1)
     assert 100 < report["peak_memory_mb"] < 3000
+
+
+def test_the_whole_of_it_runs_in_bfloat16(options: run_cai.Options) -> None:
+    """Attention of more than 128 tokens too, which on a CPU goes another way; and a policy that
+    has not moved has its rollouts' log-probs, up to rounding.
+    """
+    common = replace(options.common, name="bfloat16", dtype="bf16")
+    run_cai.main(replace(options, common=common))
+    made = common.runs / common.name
+    assert json.loads((made / "report.json").read_text())["models"].keys() == {
+        "base", "sl_cai", "rl_cai"}
+    steps = [json.loads(line) for line in
+             (made / "train_ppo" / "metrics.jsonl").read_text().splitlines()]
+    assert len(steps) > 1 and max(step["first_ratio"] for step in steps) < 0.1
 
 
 def test_the_figures_are_drawn(run: Path) -> None:
