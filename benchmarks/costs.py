@@ -74,10 +74,10 @@ def decode_slope(setting: Setting) -> Result:
                                             timing.seconds[f"{prefix}{rows} x {length}+{1 + span}"],
                                             strict=True)) for length in lengths]
 
-    def told(name: str, costs: list[float]) -> dict[str, object]:
+    def told(name: str, found: list[float]) -> dict[str, object]:
         """Costs at each length, and the ratio of the last."""
-        return {f"{name}_costs": list(map(rounded, costs)),
-                f"{name}_ratio": rounded(extrapolated(lengths, costs) / costs[-1])}
+        return {f"{name}_costs": list(map(rounded, found)),
+                f"{name}_ratio": rounded(extrapolated(lengths, found) / found[-1])}
 
     ours, floor = costs("", ROWS), costs("floor of ", ROWS)
     reading = [1e6 / (span * ROWS) * timing.median(f"reading {length}") for length in lengths]

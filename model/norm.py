@@ -47,8 +47,8 @@ class RMSNorm(nn.Module):
     def by_hand(self, x: Tensor) -> bool:
         """Whether `Unit` norms `x`: on a CPU and in float32, where it is learnt from.
 
-        And where products round to bfloat16 whether it is learnt from or read: what differs in the
-        last bit of float32 is then rounded apart, and a policy would differ from its old log-probs.
+        Beside products in bfloat16 also where it is only read: these would round apart what differs
+        in a last bit, and a policy that has not moved would not have its rollout's log-probs.
         """
         return (x.device.type == "cpu" and x.dtype == self.weight.dtype == torch.float32
                 and (torch.is_grad_enabled() or torch.is_autocast_enabled("cpu")))
