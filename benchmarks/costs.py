@@ -51,13 +51,15 @@ def decode_slope(setting: Setting) -> Result:
     lengths = [setting.scaled(length, 4 + n) for n, length in enumerate(CACHED)]
     config = replace(setting.shape(TINY), context=lengths[-1] + span + 1)
     model = frozen(random_model(config, device), setting.common())
-    works = {f"{rows} x {length}+{new}": partial(
-        generate, model, random_tokens(rows, length, config.vocab_size), Sampling(new),
-        noise(rows, new), (), rows=rows)
-        for rows in (ROWS, 1) for length in lengths for new in (1, 1 + span)}
-    sides = {name: timed(work, device) for name, work in works.items()}
-    sides |= {f"floor of {name}": Floor.of(work, device) for name, work in works.items()
-              if name.startswith(f"{ROWS} x")}
+
+    def works(rows: int) -> dict[str, Callable[[], object]]:
+        """One and SPAN more tokens a row after each length."""
+        return {f"{rows} x {length}+{new}": partial(
+            generate, model, random_tokens(rows, length, config.vocab_size), Sampling(new),
+            noise(rows, new), (), rows=rows) for length in lengths for new in (1, 1 + span)}
+
+    sides = {name: timed(work, device) for name, work in (works(ROWS) | works(1)).items()}
+    sides |= {f"floor of {name}": Floor.of(work, device) for name, work in works(ROWS).items()}
     sides |= {f"reading {length}": timed(partial(
         read_all, [*model.parameters(), *filled(config, length + span // 2, device)], span), device)
         for length in lengths}

@@ -77,9 +77,7 @@ def test_it_samples_what_the_policy_scores(tiny) -> None:
 def test_each_step_of_ppo_draws_from_the_policy_of_that_step(
         dtype: str, held: torch.dtype, world_base: Path, world_preference: Path, tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch) -> None:
-    """A reply is drawn from the weights that the steps before have left, its old log-probs are the
-    policy's own, and what is saved is learnt in float32.
-    """
+    """Replies are drawn from the weights that the steps before have left, learnt in float32."""
     seen, actors = [], []
 
     class WatchedActors(train_ppo.Actors):
